@@ -1,0 +1,42 @@
+# Everything below runs in .venv, which is made from requirements.txt (pinned with hashes).
+PY := .venv/bin/python
+PYTHON ?= python3
+UV := 0.13.8
+
+.PHONY: study test check lint format bench requirements clean
+
+study: .venv/.installed  ## the main job: a real ITRD study on offline data, a few minutes on two cores
+	$(PY) studies/glyphs_itrd.py
+
+test: lint  ## lint, types, import contracts, all tests
+	$(PY) -m pytest
+
+check: lint  ## the same without the slow tests
+	$(PY) -m pytest -m "not slow"
+
+lint: .venv/.installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: .venv/.installed
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: .venv/.installed  ## side by side with the alternatives; prints the ratios of docs/benchmarks.md
+	for b in benchmarks/*.py; do $(PY) $$b || exit 1; done
+
+.venv/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet uv==$(UV)
+	.venv/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements.txt
+	.venv/bin/uv pip install --quiet --python $(PY) --no-deps --editable .
+	touch $@
+
+requirements:  ## resolve pyproject.toml again; no index lines, so that any mirror serves
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --all-extras pyproject.toml --output-file requirements.txt
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

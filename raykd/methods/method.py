@@ -1,0 +1,101 @@
+"""What every method has in common."""
+
+import inspect
+import pkgutil
+from importlib import import_module
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+import raykd.methods
+from raykd.data import Batch, Data
+from raykd.models import Output
+
+
+class Artefact(Protocol):
+    """Makes what a stage before the student needs once, and keeps it for every later trial."""
+
+    def __call__(
+        self, kind: str, config: dict[str, Any], make: "Make", /
+    ) -> dict[str, Tensor]:
+        """Returns the tensors stored under `kind` and the hash of `config`, made if not there.
+
+        `config` holds everything the tensors depend on besides teacher and data, which the caller
+        of `prepare` has bound already.
+        """
+
+
+class Make(Protocol):
+    """Computes an artefact."""
+
+    def __call__(self) -> dict[str, Tensor]:
+        """Returns the tensors to keep."""
+
+
+class Method(nn.Module):
+    """A paper's whole objective, the task loss included.
+
+    The constructor takes one output of the student and one of the teacher, to see their shapes,
+    and the method's hyperparameters by keyword; their defaults are the paper's. Learnable parts
+    (an embedding, a regressor) are submodules and are trained with the student.
+
+    Raises:
+        ValueError: A hyperparameter is out of range, or the pair's shapes can't be used: before
+            anything is trained.
+    """
+
+    def __init__(self, s: Output, t: Output) -> None:
+        super().__init__()
+
+    def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
+        """Called once before training, for methods that need more than outputs.
+
+        Such as the teacher's frozen head, the training targets, or an earlier stage's artefact.
+        """
+
+    def schedule(self, progress: float) -> None:
+        """Called before each epoch with the share of the training that is done, in [0, 1)."""
+
+    def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Returns the weighted terms by name; their sum is the loss.
+
+        `s` and `t` are float32 whatever the autocast; `t` carries no gradient.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def hyperparameters(cls) -> dict[str, Any]:
+        """The names that a study may search or set, with their defaults."""
+        return {
+            name: parameter.default
+            for name, parameter in inspect.signature(cls).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+
+
+def names() -> list[str]:
+    """Names of the methods: the files of this folder that define one."""
+    found = (module.name for module in pkgutil.iter_modules(raykd.methods.__path__))
+    return [name for name in found if _defined(name)]
+
+
+def find(name: str) -> type[Method]:
+    """Returns the method that `raykd/methods/<name>.py` defines.
+
+    Raises:
+        ValueError: There is no such method.
+    """
+    if name not in names():
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(names())}")
+    return _defined(name)[0]
+
+
+def _defined(name: str) -> list[type[Method]]:
+    module = import_module(f"raykd.methods.{name}")
+    classes = (value for _, value in inspect.getmembers(module, inspect.isclass))
+    return [
+        value
+        for value in classes
+        if issubclass(value, Method) and value is not Method
+        and value.__module__ == module.__name__ and not value.__name__.startswith("_")
+    ]

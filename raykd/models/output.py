@@ -1,0 +1,63 @@
+"""What a model returns, and what raykd asks of a model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a model says about a batch of B samples.
+
+    Attributes:
+        logits: Class scores before the softmax.
+        stages: The map after each stage, first to last, as the next stage receives it.
+        pooled: The penultimate features, which `head` turns into `logits`.
+        preacts: `stages` before their last non-linearity, where the family has them (ReviewKD).
+    """
+
+    logits: Float[Tensor, "B K"]
+    stages: tuple[Float[Tensor, "B ..."], ...]
+    pooled: Float[Tensor, "B D"]
+    preacts: tuple[Float[Tensor, "B ..."], ...] = ()
+    _memo: dict[str, object] = field(default_factory=dict, repr=False)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Returns what `make` gave the first time that `key` was asked of this output.
+
+        A cohort shows one teacher's output to all its students, so what depends on the teacher
+        alone (a Gram matrix, say) is computed for the first and kept for the others. `key` names
+        the method and every number that the value depends on.
+        """
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]  # type: ignore[return-value]
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> "Output":
+        """Returns an output with `f` applied to every tensor."""
+        return replace(
+            self,
+            logits=f(self.logits),
+            stages=tuple(map(f, self.stages)),
+            pooled=f(self.pooled),
+            preacts=tuple(map(f, self.preacts)),
+            _memo={},
+        )
+
+
+class Model(Protocol):
+    """A `torch.nn.Module` that raykd can use as a teacher or a student.
+
+    A factory makes it from the keyword arguments `num_classes` and `in_channels`.
+    """
+
+    head: nn.Module
+    """Turns `Output.pooled` into `Output.logits`: a frozen teacher's logits need no second pass."""
+
+    def __call__(self, input: Float[Tensor, "B C H W"], /) -> Output:
+        """Runs the network."""
