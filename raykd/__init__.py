@@ -1,1 +1,23 @@
-"""raykd."""
+"""Hyperparameter studies for knowledge distillation: names load on first use (PEP 562)."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raykd.store import open_store as open_store
+
+_HOME = {"open_store": "raykd.store"}
+
+__all__ = ["open_store"]
+
+
+def __getattr__(name: str) -> object:
+    """Imports the module that defines `name`."""
+    if name not in _HOME:
+        raise AttributeError(f"raykd has no {name!r}; it offers {', '.join(sorted(_HOME))}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Lists the lazy names too."""
+    return sorted({*globals(), *_HOME})

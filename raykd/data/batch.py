@@ -1,7 +1,7 @@
 """What a data set yields, and what raykd asks of a data set."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -16,11 +16,12 @@ class Batch(NamedTuple):
         target: Class of each sample.
     """
 
-    index: Int64[Tensor, "B"]
+    index: Int64[Tensor, "B"]  # type: ignore[assignment]  # it hides tuple.index
     input: Float[Tensor, "B ..."]
     target: Int64[Tensor, "B"]
 
 
+@runtime_checkable
 class Data(Protocol):
     """A data set in three splits. The validation split is taken from the training set.
 

@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,12 +12,11 @@ from raykd.data import Batch, Data
 from raykd.models import Output
 
 
+@runtime_checkable
 class Artefact(Protocol):
     """Makes what a stage before the student needs once, and keeps it for every later trial."""
 
-    def __call__(
-        self, kind: str, config: dict[str, Any], make: "Make", /
-    ) -> dict[str, Tensor]:
+    def __call__(self, kind: str, config: dict[str, Any], make: "Make", /) -> dict[str, Tensor]:
         """Returns the tensors stored under `kind` and the hash of `config`, made if not there.
 
         `config` holds everything the tensors depend on besides teacher and data, which the caller
@@ -25,6 +24,7 @@ class Artefact(Protocol):
         """
 
 
+@runtime_checkable
 class Make(Protocol):
     """Computes an artefact."""
 
@@ -96,6 +96,8 @@ def _defined(name: str) -> list[type[Method]]:
     return [
         value
         for value in classes
-        if issubclass(value, Method) and value is not Method
-        and value.__module__ == module.__name__ and not value.__name__.startswith("_")
+        if issubclass(value, Method)
+        and value is not Method
+        and value.__module__ == module.__name__
+        and not value.__name__.startswith("_")
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -50,14 +50,16 @@ class Output:
         )
 
 
+@runtime_checkable
 class Model(Protocol):
     """A `torch.nn.Module` that raykd can use as a teacher or a student.
 
     A factory makes it from the keyword arguments `num_classes` and `in_channels`.
     """
 
-    head: nn.Module
-    """Turns `Output.pooled` into `Output.logits`: a frozen teacher's logits need no second pass."""
+    @property
+    def head(self) -> nn.Module:
+        """Turns `Output.pooled` into `logits`: a frozen teacher's need no second pass."""
 
     def __call__(self, input: Float[Tensor, "B C H W"], /) -> Output:
         """Runs the network."""

@@ -1,0 +1,125 @@
+"""Characters of 100 kinds, rendered from matplotlib's own fonts: nothing to download."""
+
+import os
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from raykd.data.resident import Contents, Resident
+from raykd.data.stream import Stream
+from raykd.data.views import Crop, Purpose, random_noise, random_words
+
+CHARACTERS = (
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghijmnqrtyαβγδεζηθλμξπσφψω"  # noqa: RUF001
+    "ΓΔΘΛΞΠΣΦΨΩЖИДЮЯЭЩЦЫБЧ&@#$%?§¶€£¥±"
+)
+"""Without the small letters that are capitals but for their size, which is random."""
+COMPLETE = (
+    *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic")),
+    *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
+)
+LATIN = (*COMPLETE, "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
+"""Computer Modern's Greek letters are not where Unicode has them."""
+TRAIN, TEST = 9000, 2000
+SIZE = 32
+RECIPE = 1
+"""Of the images; a change to how they are made is a new number."""
+
+
+class Glyphs(Resident):
+    """9,000 training and 2,000 test images of 32 x 32 pixels, one channel, in 100 classes.
+
+    Font, size, place, angle, brightness and noise are random, and the same for every seed. A view
+    is a shift by up to four pixels: 81 views. Characters are not flipped.
+
+    The images are rendered in seconds and kept in `$XDG_CACHE_HOME/raykd` (`~/.cache/raykd`).
+
+    Args:
+        validation: Fraction of the 9,000 that is held out: 1,000 by default.
+        stream: See `Stream`.
+    """
+
+    classes = len(CHARACTERS)
+    crop = Crop(padding=4, flip=False)
+    mean = (0.24,)
+    std = (0.18,)
+
+    def __init__(self, *, validation: float = 1 / 9, **stream: Unpack[Stream]) -> None:
+        super().__init__(validation=validation, **stream)
+
+    def load(self) -> Contents:
+        """Returns the images, rendered if they are not in the cache."""
+        images = torch.from_numpy(_cached())[:, None]
+        target = torch.arange(len(images)) % self.classes
+        return Contents(images[:TRAIN], target[:TRAIN], images[TRAIN:], target[TRAIN:])
+
+
+def render(count: int) -> UInt8[np.ndarray, "count 32 32"]:
+    """Returns the first `count` images; the class of image i is `i % 100`."""
+    words = random_words(Purpose.CONTENT, 0, RECIPE, 8 * count).reshape(count, 8)
+    chance = (words >> np.uint64(11)) / 2.0**53  # uniform in [0, 1)
+    glyphs = np.stack([_draw(CHARACTERS[i % len(CHARACTERS)], row) for i, row in enumerate(chance)])
+    black, white, level = chance[:, 5:, None, None].transpose(1, 0, 2, 3)
+    black, white, level = 20 + 60 * black, 160 + 95 * white, 8 + 14 * level
+    noise = random_noise(1, (count, SIZE, SIZE))
+    images = black + (white - black) * (glyphs / 255) + level * noise
+    octets: np.ndarray = np.rint(images).clip(0, 255).astype(np.uint8)
+    return octets
+
+
+def _draw(character: str, chance: np.ndarray) -> UInt8[np.ndarray, "32 32"]:
+    """Draws at twice the size, white on black; each of `chance` is in [0, 1)."""
+    fonts = LATIN if character.isascii() and character.isalpha() else COMPLETE
+    font = _font(fonts[int(chance[0] * len(fonts))], 32 + 2 * int(chance[1] * 12))
+    canvas = Image.new("L", (2 * SIZE, 2 * SIZE))
+    left, top, right, bottom = font.getbbox(character)
+    across, down = (SIZE + 10 * (x - 0.5) for x in chance[3:5])
+    corner = across - (left + right) / 2, down - (top + bottom) / 2
+    ImageDraw.Draw(canvas).text(corner, character, fill=255, font=font)
+    canvas = canvas.rotate(40 * (chance[2] - 0.5), Image.Resampling.BILINEAR)
+    return np.asarray(canvas.reduce(2))
+
+
+@cache
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib  # of the extra `offline`
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(
+        str(folder / f"{name}.ttf"), size, layout_engine=ImageFont.Layout.BASIC
+    )
+
+
+def _cached() -> UInt8[np.ndarray, "N 32 32"]:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raykd"
+    made_by = f"{RECIPE}-pillow-{version('pillow')}-matplotlib-{version('matplotlib')}"
+    file = folder / f"glyphs-{made_by}.npy"
+    try:
+        images = np.load(file)
+    except (OSError, ValueError, EOFError):
+        pass  # not there yet, or damaged
+    else:
+        if (
+            isinstance(images, np.ndarray)
+            and images.shape == (TRAIN + TEST, SIZE, SIZE)
+            and images.dtype == np.uint8
+        ):
+            return images
+    images = render(TRAIN + TEST)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        with part.open("wb") as out:
+            np.save(out, images)
+        part.replace(file)  # whole or not at all, whoever else renders now
+    except OSError:
+        pass  # a home that can't be written costs seconds, not the study
+    return images

@@ -1,0 +1,155 @@
+"""Packs folders of images into Parquet shards, which S3 and many readers are quicker with.
+
+`<destination>/<split>/00000.parquet` … hold the images as they are, with label and name, in the
+fixed order of `raykd.data.source`; `<destination>/index/<split>.parquet` holds labels, names and
+sizes, and `index/train.parquet` is written last: without it the packing is not complete.
+"""
+
+import json
+from collections.abc import Callable
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from raykd.data.source import SPLITS, Folder, block, open_folder, shard_name
+
+
+def pack(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    shard_images: int = 1024,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Packs the splits that `source` has; run again, it goes on with the shards that are missing.
+
+    Args:
+        source: Folder that holds `train/` and, optionally, `val/` and `test/`.
+        destination: Local folder or `s3://bucket/prefix`.
+        shard_images: Images in a shard; about 110 kB each for ImageNet.
+        progress: Called with (images done, images in all), also for what was there already.
+
+    Returns:
+        The number of images in each split.
+
+    Raises:
+        ValueError: `source` has no images, or `destination` holds other ones.
+    """
+    if shard_images < 1:
+        raise ValueError(f"shard_images is {shard_images}; it must be at least 1")
+    splits = {
+        split: Folder(Path(source) / split) for split in SPLITS if (Path(source) / split).is_dir()
+    }
+    if "train" not in splits:
+        raise ValueError(f"there is no folder {Path(source) / 'train'}; nothing to pack")
+    counts = {split: len(folder.target) for split, folder in splits.items()}
+    done, total = 0, sum(counts.values())
+    packings = [
+        _Packing(folder, split, str(destination), shard_images) for split, folder in splits.items()
+    ]
+    for packing in packings:
+        packing.check_destination()
+    for packing in packings:
+        for number in range(packing.shards):
+            packing.shard(number)
+            done += len(packing.positions(number))
+            if progress is not None:
+                progress(done, total)
+    for packing in reversed(packings):
+        packing.index()  # that of `train` is the last: readers ask for it
+    return counts
+
+
+class _Packing:
+    """One split on its way."""
+
+    def __init__(self, folder: Folder, split: str, destination: str, shard_images: int) -> None:
+        self.folder, self.destination = folder, destination
+        self.filesystem, path = open_folder(destination)
+        self.shard_folder = f"{path}/{split}"
+        self.index_file = f"{path}/index/{split}.parquet"
+        self.block = block(len(folder.target))
+        self.shard_images = ceil(shard_images / self.block) * self.block  # no block in two shards
+        self.shards = ceil(len(folder.target) / self.shard_images)
+        self.contents = {"sha256": folder.sha256, "shard_images": self.shard_images}
+
+    def positions(self, number: int) -> range:
+        """Of the images in a shard."""
+        start = number * self.shard_images
+        return range(start, min(start + self.shard_images, len(self.folder.target)))
+
+    def check_destination(self) -> None:
+        """Raises ValueError where other images were packed before."""
+        for file in (self.index_file, f"{self.shard_folder}/{shard_name(0)}"):
+            there = self._described(file)
+            if there and any(there.get(key) != value for key, value in self.contents.items()):
+                raise ValueError(
+                    f"{self.destination} holds other images than {self.folder.root}, or shards of"
+                    " another size; choose an empty destination"
+                )
+
+    def shard(self, number: int) -> None:
+        """Writes a shard unless it is there."""
+        file = f"{self.shard_folder}/{shard_name(number)}"
+        if self._described(file) == self.contents:
+            return
+        positions = self.positions(number)
+        columns = {
+            "image": pa.array(self.folder.read(positions), pa.large_binary()),
+            "label": pa.array(self.folder.target[positions.start : positions.stop], pa.int32()),
+            "name": pa.array([self.folder.name(position) for position in positions]),
+        }
+        # JPEG can't be compressed, and its bytes have no use for a dictionary or a minimum.
+        self._write(
+            file,
+            pa.table(columns),
+            self.contents,
+            row_group_size=self.block,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+        )
+
+    def index(self) -> None:
+        """Writes what makes the split complete."""
+        if self._described(self.index_file):
+            return
+        found = self.filesystem.get_file_info(
+            [f"{self.shard_folder}/{shard_name(number)}" for number in range(self.shards)]
+        )
+        table = pa.table(
+            {
+                "label": pa.array(self.folder.target, pa.int32()),
+                "name": [self.folder.name(i) for i in range(len(self.folder.target))],
+                "bytes": self.folder.sizes,
+            }
+        )
+        shards = [info.size for info in found]
+        described = self.contents | {"classes": self.folder.classes, "shards": shards}
+        self._write(self.index_file, table, described, compression="zstd")
+
+    def _described(self, file: str) -> dict[str, Any] | None:
+        """What a file says of its contents, or None if it is not there or not whole."""
+        try:
+            metadata = pq.read_schema(file, filesystem=self.filesystem).metadata or {}
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+        described: dict[str, Any] = json.loads(metadata.get(b"raykd", b"{}"))
+        return described
+
+    def _write(self, file: str, table: pa.Table, described: dict[str, Any], **options: Any) -> None:
+        table = table.replace_schema_metadata({"raykd": json.dumps(described)})
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, **options)
+        local = isinstance(self.filesystem, fs.LocalFileSystem)
+        if local:
+            self.filesystem.create_dir(file.rpartition("/")[0])
+        part = f"{file}.part" if local else file  # an object is there when it is whole
+        with self.filesystem.open_output_stream(part) as out:
+            out.write(buffer.getvalue())
+        if local:
+            self.filesystem.move(part, file)

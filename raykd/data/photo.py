@@ -1,0 +1,107 @@
+"""From a compressed photograph to what the networks see of it, before normalisation."""
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torchvision.io import decode_image
+from torchvision.transforms.v2 import functional as transforms
+
+from raykd.data.views import Purpose, random_words
+
+AREA = (0.08, 1.0)
+RATIO = (3 / 4, 4 / 3)
+TRIES = 10
+"""Of the random resized crop, as published with Inception and used for ImageNet ever since."""
+
+
+class DamagedImageError(ValueError):
+    """An image that can't be decoded."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Random resized crop and flip for training; resize and centre crop for evaluation.
+
+    What training sees is a pure function of (seed, epoch, index), so any process on any machine
+    can make it.
+
+    Args:
+        size: Height and width of what the networks see.
+        seed: Of the views.
+    """
+
+    size: int
+    seed: int
+
+    @property
+    def resize(self) -> int:
+        """Shorter side before the centre crop: 256 for a size of 224."""
+        return round(self.size * 256 / 224)
+
+    def train(self, data: bytes, epoch: int, index: int) -> UInt8[Tensor, "3 S S"]:
+        """Returns the view of training sample `index` in an epoch.
+
+        Raises:
+            DamagedImageError: `data` is no image.
+        """
+        image = decode(data)
+        box, flip = resized_crop(self.seed, epoch, index, *image.shape[1:])
+        image = transforms.resized_crop(image, *box, [self.size] * 2, antialias=True)
+        view: Tensor = transforms.horizontal_flip(image) if flip else image
+        return view.contiguous()
+
+    def test(self, data: bytes) -> UInt8[Tensor, "3 S S"]:
+        """Returns the centre of the image.
+
+        Raises:
+            DamagedImageError: `data` is no image.
+        """
+        image = transforms.resize(decode(data), [self.resize], antialias=True)
+        centre: Tensor = transforms.center_crop(image, [self.size])
+        return centre.contiguous()
+
+    def describe(self) -> dict[str, Any]:
+        """The augmentation, as JSON."""
+        return {"size": self.size, "resize": self.resize, "area": AREA, "ratio": RATIO}
+
+
+def decode(data: bytes) -> UInt8[Tensor, "3 H W"]:
+    """Returns a JPEG, PNG or WebP image in RGB (`benchmarks/decode.py` has the alternatives).
+
+    Raises:
+        DamagedImageError: `data` is no image.
+    """
+    try:
+        image: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
+    except (RuntimeError, ValueError) as error:  # ValueError: no bytes at all
+        raise DamagedImageError(str(error).splitlines()[0]) from error
+    if image.dtype != torch.uint8:  # PNG with 16 bits
+        image = transforms.to_dtype(image, torch.uint8, scale=True)
+    return image
+
+
+def resized_crop(
+    seed: int, epoch: int, index: int, height: int, width: int
+) -> tuple[tuple[int, int, int, int], bool]:
+    """Returns (top, left, height, width) of the crop, and whether it is flipped.
+
+    Area and logarithm of the ratio are uniform; the first of ten tries that fits is taken, or
+    the largest centre of an allowed ratio.
+    """
+    words = random_words(Purpose.VIEW, seed, epoch, 3 + 2 * TRIES, index + 1)
+    down, across, flip, *tries = (words / 2.0**64).tolist()
+    for share, shape in zip(tries[::2], tries[1::2], strict=True):
+        area = height * width * (AREA[0] + (AREA[1] - AREA[0]) * share)
+        ratio = exp(log(RATIO[0]) + (log(RATIO[1]) - log(RATIO[0])) * shape)
+        w, h = round(sqrt(area * ratio)), round(sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = min(int(down * (height - h + 1)), height - h)  # a word may round up to 1
+            left = min(int(across * (width - w + 1)), width - w)
+            return (top, left, h, w), flip < 0.5
+    w = min(width, round(height * RATIO[1]))
+    h = min(height, round(width / RATIO[0]))
+    return ((height - h) // 2, (width - w) // 2, h, w), flip < 0.5

@@ -1,0 +1,239 @@
+"""Compressed images and their classes, in a folder of class folders or in Parquet shards.
+
+Both have the same order: a permutation, fixed once and for all, of the images sorted by name. So
+the images of a block that lies together in a shard are a random sample, and training reads
+random blocks in place of random images (`block`).
+"""
+
+import hashlib
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int64
+from pyarrow import fs
+
+from raykd.data.views import Purpose, random_order
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+SPLITS = ("train", "val", "test")
+THREADS = 8
+"""That wait for a disk or a server; decoding has processes of its own."""
+
+
+class Source(Protocol):
+    """Images in a fixed order."""
+
+    classes: list[str]
+    target: Int64[np.ndarray, "N"]
+    sha256: str
+    """Of the names, sizes and classes of the images."""
+
+    def name(self, position: int) -> str:
+        """Returns the path of an image below the source."""
+
+    def read(self, positions: Sequence[int]) -> list[bytes]:
+        """Returns compressed images."""
+
+
+def block(count: int) -> int:
+    """How many of `count` images lie together and are read at once: from 1 to 16."""
+    return min(max(count // 10_000, 1), 16)
+
+
+class Folder:
+    """One folder for each class, of any depth.
+
+    Raises:
+        ValueError: The folder is empty, or a class has no image.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.classes = sorted(
+            entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."
+        )
+        files = [sorted(_images(str(root / name), name)) for name in self.classes]
+        if empty := [name for name, found in zip(self.classes, files, strict=True) if not found]:
+            raise ValueError(
+                f"the class folder {root / empty[0]} has no images ({', '.join(SUFFIXES)})"
+            )
+        if not files:
+            raise ValueError(f"{root} is empty; it must hold a folder of images for each class")
+        names, sizes = zip(*(file for found in files for file in found), strict=True)
+        order = random_order(Purpose.CONTENT, 0, 0, len(names))
+        target = np.repeat(np.arange(len(files)), [len(found) for found in files])
+        self.target = target[order].astype(np.int64)
+        self.sizes = np.array(sizes, np.int64)[order]
+        self._names = pa.array(names).take(order)  # no Python objects: forked workers share it
+        self.sha256 = fingerprint(self.classes, self.target, self.sizes, self._names)
+
+    def name(self, position: int) -> str:
+        """Returns the path of an image below the folder."""
+        return str(self._names[position])
+
+    def read(self, positions: Sequence[int]) -> list[bytes]:
+        """Returns compressed images."""
+        files = [self.root / self.name(position) for position in positions]
+        with ThreadPoolExecutor(THREADS) as threads:
+            return list(threads.map(Path.read_bytes, files))
+
+
+class Shards:
+    """One split of what `raykd.data.pack` wrote, on a local path or `s3://`.
+
+    Raises:
+        ValueError: The split is not there or not complete, or a shard is truncated.
+    """
+
+    def __init__(self, root: str, split: str) -> None:
+        self.root, self.split = root, split
+        table = self._index()
+        described: dict[str, Any] = json.loads(table.schema.metadata[b"raykd"])
+        self.classes: list[str] = described["classes"]
+        self.shard_images: int = described["shard_images"]
+        self.target = table["label"].to_numpy().astype(np.int64)
+        self._names = table["name"].combine_chunks()
+        self.sha256 = fingerprint(self.classes, self.target, table["bytes"].to_numpy(), self._names)
+        self._check_sizes(described["shards"])
+        self._blocks: OrderedDict[int, list[bytes]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker process opens the file system itself."""
+        return {key: value for key, value in self.__dict__.items() if key != "_place"}
+
+    def name(self, position: int) -> str:
+        """Returns the path that an image had below its folder."""
+        return str(self._names[position])
+
+    def read(self, positions: Sequence[int]) -> list[bytes]:
+        """Returns compressed images; each block that they lie in is read once."""
+        size = block(len(self.target))
+        needed = dict.fromkeys(position // size for position in positions)
+        missing = [number for number in needed if number not in self._blocks]
+        with ThreadPoolExecutor(THREADS) as threads:
+            self._blocks.update(zip(missing, threads.map(self._read_block, missing), strict=True))
+        images = [self._blocks[position // size][position % size] for position in positions]
+        while len(self._blocks) > 2:  # of a batch's last block the next may take the rest
+            self._blocks.popitem(last=False)
+        return images
+
+    @cached_property
+    def _place(self) -> tuple[fs.FileSystem, str]:
+        return open_folder(self.root)
+
+    def _index(self) -> pa.Table:
+        filesystem, path = self._place
+        try:
+            return pq.read_table(f"{path}/index/{self.split}.parquet", filesystem=filesystem)
+        except (FileNotFoundError, pa.ArrowInvalid) as error:
+            raise ValueError(
+                f"{self.root} has no complete split {self.split}: `raykd pack` makes it, or goes"
+                f" on where it stopped ({error})"
+            ) from error
+
+    def _check_sizes(self, expected: list[int]) -> None:
+        filesystem, path = self._place
+        chosen = fs.FileSelector(f"{path}/{self.split}", allow_not_found=True)
+        found = {info.base_name: info.size for info in filesystem.get_file_info(chosen)}
+        for number, size in enumerate(expected):
+            got = found.get(shard_name(number))
+            if got != size:
+                raise ValueError(
+                    f"the shard {self.split}/{shard_name(number)} of {self.root} is"
+                    f" {'missing' if got is None else f'damaged: {got} bytes and not {size}'};"
+                    " `raykd pack` makes it again"
+                )
+
+    def _read_block(self, number: int) -> list[bytes]:
+        filesystem, path = self._place
+        size = block(len(self.target))
+        shard, first = divmod(number * size, self.shard_images)
+        file = f"{path}/{self.split}/{shard_name(shard)}"
+        try:
+            with pq.ParquetFile(file, filesystem=filesystem) as parquet:
+                rows = parquet.read_row_group(first // size, columns=["image"], use_threads=False)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"the shard {file} is damaged ({error})") from error
+        images: list[bytes] = rows["image"].to_pylist()
+        return images
+
+
+def fingerprint(
+    classes: list[str], target: np.ndarray, sizes: np.ndarray, names: pa.StringArray
+) -> str:
+    """Names the contents of a source, wherever it is."""
+    digest = hashlib.sha256(json.dumps(classes).encode())
+    digest.update(target.astype("<i8").tobytes() + sizes.astype("<i8").tobytes())
+    for start in range(0, len(names), 10_000):
+        digest.update("\n".join(names[start : start + 10_000].to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def shard_name(number: int) -> str:
+    """The file name of a shard."""
+    return f"{number:05d}.parquet"
+
+
+def open_folder(root: str) -> tuple[fs.FileSystem, str]:
+    """Returns the file system of a local path or `s3://bucket/prefix`, and the path there.
+
+    Raises:
+        ValueError: There are keys in the address, or no such kind of address.
+    """
+    address = urlsplit(root if "://" in root else Path(root).expanduser().absolute().as_uri())
+    if address.username or address.password:
+        raise ValueError(
+            "the address of the data holds a key; take it out, and set AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY in the environment"
+        )
+    try:
+        filesystem, path = fs.FileSystem.from_uri(address.geturl())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"can't open {root}: {error}") from error
+    return filesystem, path.rstrip("/")
+
+
+def open_splits(root: str) -> dict[str, Source]:
+    """Returns the splits of `SPLITS` that are there, packed or as folders; `train` always is.
+
+    Raises:
+        ValueError: The files are missing or damaged.
+    """
+    filesystem, path = open_folder(root)
+    try:
+        infos = filesystem.get_file_info([f"{path}/index/{name}.parquet" for name in SPLITS])
+    except OSError as error:
+        raise ValueError(f"can't read {root}: {error}") from error
+    packed = [name for name, info in zip(SPLITS, infos, strict=True) if info.is_file]
+    if packed or "://" in root:
+        return {name: Shards(root, name) for name in dict.fromkeys(["train", *packed])}
+    folder = Path(root).expanduser()
+    if not (folder / "train").is_dir():
+        raise ValueError(
+            f"there is no folder {folder / 'train'}; it must hold a folder of images for each class"
+        )
+    return {name: Folder(folder / name) for name in SPLITS if (folder / name).is_dir()}
+
+
+def _images(folder: str, name: str) -> list[tuple[str, int]]:
+    """Names below the class's folder, with a slash between, and sizes in bytes."""
+    found: list[tuple[str, int]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                found += _images(entry.path, f"{name}/{entry.name}")
+            elif entry.name.lower().endswith(SUFFIXES):
+                found.append((f"{name}/{entry.name}", entry.stat().st_size))
+    return found

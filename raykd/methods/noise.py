@@ -1,0 +1,69 @@
+"""Overcoming Limitations of Noise-engineered Data-free KD (Raikwar and Mishra, NeurIPS 2022)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raykd.data import Batch, Data
+from raykd.methods.method import Artefact, Method
+from raykd.models import Output
+from raykd.modules.batch_statistics import on_batch_statistics
+
+
+def soft_cross_entropy(
+    y_s: Float[Tensor, "B K"], y_t: Float[Tensor, "B K"]
+) -> Float[Tensor, ""]:
+    """−Σ softmax(y_t) ln softmax(y_s) in nats, the mean over the batch; at least the entropy."""
+    return -(y_t.softmax(1) * y_s.log_softmax(1)).sum(1).mean()
+
+
+class Noise(Method):
+    """The student learns the teacher's answers to noise; no labels, no data.
+
+    For `raykd.data.noise.Noise`. The teacher's batch norms use the statistics of the noise batch,
+    which undoes the shift that noise causes in its hidden layers; its buffers stay as they are. Its
+    answers on running statistics, which the loop has computed, are not used: this method costs a
+    second teacher pass a batch, which a cohort shares. Statistics are those of a worker's batch:
+    keep at least 128 samples there.
+
+    The student's running statistics become those of noise. `recalibrated` and
+    `AnswersOnBatchStatistics` of `raykd.modules.batch_statistics` are the alternatives.
+
+    Args:
+        fraction: Share of the teacher's batch norm layers, from the input on, that use the batch's
+            statistics: 1 is published, and less is the paper's ablation (which layers it takes
+            first is assumed).
+    """
+
+    def __init__(self, s: Output, t: Output, *, fraction: float = 1.0) -> None:
+        super().__init__(s, t)
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction is {fraction}; it is a share of layers, in [0, 1]")
+        if s.logits.shape[1] != t.logits.shape[1]:
+            raise ValueError(
+                f"the student has {s.logits.shape[1]} classes and the teacher"
+                f" {t.logits.shape[1]}; the student learns the teacher's answers, so give both the"
+                " same"
+            )
+        self.fraction = fraction
+
+    def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
+        """Makes the teacher's twin on batch statistics.
+
+        Raises:
+            ValueError: The teacher has no batch norm.
+        """
+        # in a tuple: the teacher is no part of the student's state
+        self.teacher = (on_batch_statistics(teacher, self.fraction).eval(),)
+
+    def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Returns `noise`: the cross-entropy with the teacher's answers, in nats."""
+        return {"noise": soft_cross_entropy(s.logits, self._answers(t, batch))}
+
+    def _answers(self, t: Output, batch: Batch) -> Float[Tensor, "B K"]:
+        def make() -> Tensor:
+            with torch.no_grad():
+                output: Output = self.teacher[0](batch.input)
+            return output.logits.to(t.logits)
+
+        return t.once(f"noise {self.fraction}", make)

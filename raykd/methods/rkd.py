@@ -1,0 +1,76 @@
+"""Relational Knowledge Distillation (Park et al., CVPR 2019)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from raykd.data import Batch
+from raykd.methods.method import Method
+from raykd.methods.unit import SMALLEST
+from raykd.models import Output
+
+
+def distances(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
+    """ψ_D: distances of all pairs over their mean (section 3.2.1).
+
+    The distance of equal rows is 0, with a gradient of 0.
+    """
+    psi = _euclidean(z)
+    mean = psi.sum() / max(1, len(z) * (len(z) - 1))
+    return psi / torch.where(mean > SMALLEST, mean, 1.0)
+
+
+def angles(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B B"]:
+    """ψ_A: cosine of the angle at the first index between the other two (section 3.2.2).
+
+    From the Gram matrix, so that nothing of B² · D is kept. An angle with two equal rows has a
+    cosine of (almost) 0.
+    """
+    z = z - z.mean(0)
+    gram = z @ z.T
+    sides = _euclidean(z)
+    sides = torch.where(sides > SMALLEST, sides, 1.0)
+    own = gram.diagonal()[:, None, None]
+    products = gram[None] - gram[:, :, None] - gram[:, None] + own
+    return products / (sides[:, :, None] * sides[:, None])
+
+
+def relation_loss(
+    psi_s: Float[Tensor, "*shape"], psi_t: Float[Tensor, "*shape"]
+) -> Float[Tensor, ""]:
+    """Huber loss l_δ of two potentials: the mean as in the CRD benchmark, not the sum."""
+    return F.smooth_l1_loss(psi_s, psi_t)
+
+
+class RKD(Method):
+    """Distances of pairs and angles of triples of pooled features.
+
+    The angles of all triples take O(B³) memory: it is what the method compares. A batch of two
+    has neither: both terms are 0.
+
+    Args:
+        beta_distance: Weight of the distances; 25 in the CRD benchmark.
+        beta_angle: Weight of the angles; 50 in the CRD benchmark.
+    """
+
+    def __init__(
+        self, s: Output, t: Output, *, beta_distance: float = 25.0, beta_angle: float = 50.0
+    ) -> None:
+        super().__init__(s, t)
+        self.beta_distance = beta_distance
+        self.beta_angle = beta_angle
+
+    def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Returns `ce` (nats), `distance` and `angle`."""
+        psi_d, psi_a = t.once("rkd", lambda: (distances(t.pooled), angles(t.pooled)))
+        return {
+            "ce": F.cross_entropy(s.logits, batch.target),
+            "distance": self.beta_distance * relation_loss(distances(s.pooled), psi_d),
+            "angle": self.beta_angle * relation_loss(angles(s.pooled), psi_a),
+        }
+
+
+def _euclidean(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
+    """Without the shortcut over a Gram matrix, which leaves equal rows a distance."""
+    return torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,0 +1,44 @@
+"""Similarity-Preserving Knowledge Distillation (Tung and Mori, ICCV 2019)."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from raykd.data import Batch
+from raykd.methods.maps import last_stage
+from raykd.methods.method import Method
+from raykd.methods.unit import unit
+from raykd.models import Output
+
+
+def similarity(f: Float[Tensor, "B ..."]) -> Float[Tensor, "B B"]:
+    """The Gram matrix of the flattened maps, its rows of length one: G."""
+    q = f.flatten(1)
+    return unit(q @ q.T)
+
+
+def similarity_loss(g_s: Float[Tensor, "B B"], g_t: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
+    """L_SP for one pair of layers: ‖G_s − G_t‖² / B²."""
+    return F.mse_loss(g_s, g_t)
+
+
+class SP(Method):
+    """Which samples look alike in the last map, whatever its shape.
+
+    Args:
+        beta: Weight of the similarity loss; 3000 in the CRD benchmark.
+    """
+
+    def __init__(self, s: Output, t: Output, *, beta: float = 3000.0) -> None:
+        super().__init__(s, t)
+        last_stage("student", s), last_stage("teacher", t)
+        self.beta = beta
+
+    def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Returns `ce` (nats) and `similarity`."""
+        g_s = similarity(last_stage("student", s))
+        g_t = t.once("sp", lambda: similarity(last_stage("teacher", t)))
+        return {
+            "ce": F.cross_entropy(s.logits, batch.target),
+            "similarity": self.beta * similarity_loss(g_s, g_t),
+        }

@@ -1,0 +1,1 @@
+"""Learnable parts that several papers share."""

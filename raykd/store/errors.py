@@ -1,0 +1,21 @@
+"""What goes wrong with a store, in one sentence each."""
+
+
+class StoreError(ValueError):
+    """A store, a study or a query that cannot be served; the text says what to do."""
+
+
+class MissingObjectError(StoreError, FileNotFoundError):
+    """An object that is not there."""
+
+
+class DamagedObjectError(StoreError):
+    """An object that is not what was written: cut short, altered, or not raykd's."""
+
+
+class WriterReplacedError(StoreError):
+    """Another writer has taken over the study; this one must stop."""
+
+
+class StoreWarning(UserWarning):
+    """An object that was skipped, or a step that is tried again later."""

@@ -1,0 +1,176 @@
+"""Bytes under a root that is a local folder or `s3://bucket/prefix`."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from raykd.store.errors import MissingObjectError, StoreError
+from raykd.store.local import LocalFiles
+from raykd.store.s3 import Bucket
+
+Paths = list[str]  # `list` means the method within the classes below
+
+
+class _Objects(Protocol):
+    """What a folder needs from the place where its bytes lie; keys use `/`."""
+
+    threads: int
+
+    def read(self, key: str) -> bytes: ...
+    def write(self, key: str, data: bytes) -> None: ...
+    def create(self, key: str, data: bytes) -> bool: ...
+    def exists(self, key: str) -> bool: ...
+    def list(self, prefix: str) -> Paths: ...
+    def folders(self, prefix: str) -> Paths: ...
+    def delete(self, keys: Paths) -> None: ...
+    def check(self, prefix: str, *, write: bool) -> None: ...
+
+
+class Folder:
+    """Objects named by relative paths; whole objects are read and written, never parts.
+
+    It pickles as its URI alone. Credentials, profile, region and endpoint are resolved by boto3
+    from the standard AWS environment wherever the folder is used, and are held nowhere else.
+
+    Args:
+        uri: A local path, `file:///path`, or `s3://bucket/prefix`.
+
+    Raises:
+        StoreError: The URI has another scheme, no bucket, credentials or options in it.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str]) -> None:
+        self.uri, self._prefix, self._objects = _parse(os.fspath(uri))
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folder) and other.uri == self.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
+        return Folder, (self.uri,)
+
+    def read(self, path: str) -> bytes:
+        """Returns an object's bytes.
+
+        Raises:
+            MissingObjectError: There is no such object (also a `FileNotFoundError`).
+            StoreError: It cannot be read.
+        """
+        return self._objects.read(self._key(path))
+
+    def write(self, path: str, data: bytes, *, if_absent: bool = False) -> bool:
+        """Writes a whole object in one step: a reader sees the old bytes or the new, never half.
+
+        Args:
+            path: Where, relative to the folder.
+            data: The object's bytes.
+            if_absent: Only where nothing is there yet. Of several writers exactly one succeeds on
+                a local folder and on servers with conditional PUT (AWS, MinIO, moto); on others
+                (rclone) those that come later are turned away, but not those at the same moment.
+
+        Returns:
+            Whether the object was written; False only with `if_absent`.
+        """
+        key = self._key(path)
+        if if_absent:
+            return self._objects.create(key, data)
+        self._objects.write(key, data)
+        return True
+
+    def read_all(self, paths: Paths) -> dict[str, bytes]:
+        """Returns the bytes of many objects, several at once over a network; skips missing ones."""
+
+        def read(path: str) -> bytes | None:
+            try:
+                return self.read(path)
+            except MissingObjectError:
+                return None
+
+        if (threads := min(self._objects.threads, len(paths))) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(read, paths))
+        else:
+            found = [read(path) for path in paths]
+        return {path: data for path, data in zip(paths, found, strict=True) if data is not None}
+
+    def exists(self, path: str) -> bool:
+        """Says whether there is an object at exactly this path."""
+        return self._objects.exists(self._key(path))
+
+    def list(self, prefix: str = "") -> Paths:
+        """Returns the sorted paths, relative to this folder, of all objects below `prefix`."""
+        start = len(self._prefix) + 1 if self._prefix else 0
+        return sorted(key[start:] for key in self._objects.list(self._key(prefix, root=True)))
+
+    def folders(self, prefix: str = "") -> Paths:
+        """Returns the sorted names of the folders directly below `prefix`."""
+        return sorted(self._objects.folders(self._key(prefix, root=True)))
+
+    def delete(self, *paths: str) -> None:
+        """Deletes objects; those that are gone already are no error."""
+        if paths:
+            self._objects.delete([self._key(path) for path in paths])
+
+    def delete_all(self, prefix: str = "") -> None:
+        """Deletes every object below `prefix`."""
+        self.delete(*self.list(prefix))
+
+    def sub(self, path: str) -> "Folder":
+        """Returns the folder at `path` below this one; it shares this one's connection."""
+        below = Folder.__new__(Folder)
+        below.uri = f"{self.uri.rstrip('/')}/{self._clean(path)}"
+        below._prefix, below._objects = self._key(path), self._objects
+        return below
+
+    def check(self, *, write: bool = True) -> None:
+        """Tries the folder within seconds: listing, and with `write` writing and deleting.
+
+        Raises:
+            StoreError: One sentence: endpoint unreachable, bucket missing, credentials wrong,
+                no permission, bucket in another region.
+        """
+        self._objects.check(self._prefix, write=write)
+
+    def _clean(self, path: str) -> str:
+        parts = path.strip("/").split("/")
+        if path.startswith("/") or any(part in ("", ".", "..") for part in parts):
+            raise StoreError(f"{path!r} is not a path below {self.uri}; use names joined by '/'")
+        return "/".join(parts)
+
+    def _key(self, path: str, *, root: bool = False) -> str:
+        if root and path == "":
+            return self._prefix
+        return f"{self._prefix}/{self._clean(path)}" if self._prefix else self._clean(path)
+
+
+def _parse(uri: str) -> tuple[str, str, _Objects]:
+    """Splits a URI into its normal form, the prefix within the place, and the place."""
+    scheme = match[1].lower() if (match := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", uri)) else ""
+    if uri.startswith("s3:/") and scheme == "":
+        raise StoreError(f"{uri!r} lost a slash; give s3://bucket/prefix as a string, not a Path")
+    if scheme == "":
+        root = Path(uri).expanduser().absolute()
+        return str(root), "", LocalFiles(root)
+    if scheme == "file":
+        root = Path(unquote(urlsplit(uri).path))
+        return str(root), "", LocalFiles(root)
+    if scheme != "s3":
+        raise StoreError(f"{scheme}:// is not a store; use a local folder or s3://bucket/prefix")
+    bucket, _, prefix = uri[len("s3://") :].partition("/")
+    if "@" in bucket or "?" in uri:
+        raise StoreError(
+            "an s3:// store is s3://bucket/prefix without credentials or options; set AWS_PROFILE"
+            " or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL instead"
+        )
+    prefix = "/".join(part for part in prefix.split("/") if part)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,}", bucket):
+        raise StoreError(f"{bucket!r} in {uri!r} is no bucket name; use s3://bucket/prefix")
+    return f"s3://{bucket}/{prefix}".rstrip("/"), prefix, Bucket(bucket)

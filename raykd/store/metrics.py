@@ -1,0 +1,48 @@
+"""Metrics in long form: a row for each trial, epoch and name, so that methods may differ."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from raykd.store.records import Record
+
+LONG = pa.schema(
+    [("trial", pa.string()), ("epoch", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
+)
+_KEY = ["trial", "epoch", "name"]
+
+
+def long_table(records: Iterable[Record]) -> pa.Table:
+    """Returns the reports among the records, the last value of each metric and epoch."""
+    values = {
+        (record["trial"], record["epoch"], name): value
+        for record in records
+        if record["kind"] == "report"
+        for name, value in record["metrics"].items()
+    }
+    keys = sorted(values)
+    columns = [list(column) for column in zip(*keys, strict=True)] or [[], [], []]
+    return pa.table([*columns, [values[key] for key in keys]], schema=LONG)
+
+
+def latest(tables: list[pa.Table]) -> pa.Table:
+    """Puts long tables in the order of their writing under one another; later values win."""
+    if len(tables) < 2:
+        return tables[0] if tables else LONG.empty_table()
+    grouped = pa.concat_tables(tables).group_by(_KEY, use_threads=False)
+    table = grouped.aggregate([("value", "last")]).rename_columns([*_KEY, "value"])
+    return table.sort_by([(name, "ascending") for name in _KEY]).select(LONG.names)
+
+
+def wide_table(table: pa.Table) -> pa.Table:
+    """Turns one trial's long table into a row an epoch and a column a metric."""
+    rows = table.to_pylist()
+    epochs = sorted({row["epoch"] for row in rows})
+    place = {epoch: i for i, epoch in enumerate(epochs)}
+    columns: dict[str, list[float | None]] = {
+        name: [None] * len(epochs) for name in sorted({row["name"] for row in rows})
+    }
+    for row in rows:
+        columns[row["name"]][place[row["epoch"]]] = row["value"]
+    schema = pa.schema([("epoch", pa.int64()), *((name, pa.float64()) for name in columns)])
+    return pa.table([epochs, *columns.values()], schema=schema)

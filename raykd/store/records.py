@@ -1,0 +1,156 @@
+"""Records: what a writer appends. One kind for a trial's start, its reports and its end."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from raykd.store.errors import DamagedObjectError, StoreError
+
+Record = dict[str, Any]
+
+LAYOUT = 1  # of everything in a study's folder; a reader refuses a later one
+
+ROLES = ("search", "first", "reference", "teacher")
+STATES = ("COMPLETE", "PRUNED", "FAIL")
+_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "trial": {
+        "number": (int,),
+        "cohort": (str,),
+        "role": (str,),
+        "method": (str,),
+        "seed": (int,),
+        "config": (dict,),
+        "time": (str,),
+    },
+    "report": {"epoch": (int,), "metrics": (dict,)},
+    "end": {
+        "state": (str,),
+        "reason": (str,),
+        "checkpoint": (str,),
+        "cost": (dict,),
+        "params": (int, type(None)),
+    },
+}
+_DEFAULTS: dict[str, Any] = {"reason": "", "checkpoint": "", "cost": {}, "params": None, "time": ""}
+
+
+def plain(value: Any) -> Any:
+    """Returns `value` in JSON's own types; NaN and infinities become `{"$float": "nan"}`.
+
+    Raises:
+        StoreError: A value that JSON has no type for.
+    """
+    if value is None or isinstance(value, bool | str) or type(value) is int:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": str(float(value))}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Integral):  # NumPy's
+        return int(value)
+    if isinstance(value, Real):
+        return plain(float(value))
+    raise StoreError(
+        f"cannot store {type(value).__name__} values; use numbers, text, booleans, None, and lists"
+        " or dictionaries of them"
+    )
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Returns strict JSON with sorted keys, in which NaN and infinities survive."""
+    return json.dumps(plain(value), allow_nan=False, sort_keys=True, indent=indent)
+
+
+def from_json(text: str | bytes) -> Any:
+    """Reads what `to_json` wrote.
+
+    Raises:
+        DamagedObjectError: It is not JSON.
+    """
+    try:
+        return json.loads(text, object_hook=_float)
+    except ValueError as error:
+        raise DamagedObjectError(f"not JSON ({error})") from error
+
+
+def _float(item: dict[str, Any]) -> Any:
+    return float(item["$float"]) if list(item) == ["$float"] else item
+
+
+def checked(record: Record) -> Record:
+    """Returns a record with its defaults filled in.
+
+    Raises:
+        StoreError: An unknown kind, a field missing, unknown or of another type.
+    """
+    kind = record.get("kind")
+    if kind not in _FIELDS:
+        raise StoreError(f"unknown kind of record {kind!r}; known: {', '.join(_FIELDS)}")
+    fields = {"trial": (str,), **_FIELDS[kind]}
+    full = {**{key: _DEFAULTS[key] for key in fields if key in _DEFAULTS}, **record}
+    if problem := full.keys() ^ {"kind", *fields}:
+        raise StoreError(
+            f"a {kind!r} record has missing or unknown fields: {', '.join(sorted(problem))};"
+            f" it has: {', '.join(fields)}"
+        )
+    full = {key: _checked_field(kind, key, value, fields) for key, value in full.items()}
+    if kind == "report" and full["epoch"] < 1:
+        raise StoreError(f"epoch is {full['epoch']}; epochs are counted from 1")
+    if kind == "trial" and full["role"] not in ROLES:
+        raise StoreError(f"role is {full['role']!r}; allowed: {', '.join(ROLES)}")
+    if kind == "end" and full["state"] not in STATES:
+        raise StoreError(f"state is {full['state']!r}; allowed: {', '.join(STATES)}")
+    return full
+
+
+def _checked_field(kind: str, key: str, value: Any, fields: dict[str, tuple[type, ...]]) -> Any:
+    """Returns one field's value; numbers of NumPy become Python's."""
+    if key == "kind":
+        return value
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        value = int(value)
+        if not -(2**63) <= value < 2**63:
+            raise StoreError(f"{key} of a {kind!r} record is {value}; it must fit in 64 bits")
+    if key in ("metrics", "cost") and isinstance(value, dict):
+        return _numbers(key, value)
+    if not isinstance(value, fields[key]) or isinstance(value, bool):
+        wanted = " or ".join(item.__name__ for item in fields[key])
+        raise StoreError(f"{key} of a {kind!r} record is {value!r}; it must be {wanted}")
+    return from_json(to_json(value)) if key == "config" else value
+
+
+def _numbers(key: str, values: dict[Any, Any]) -> dict[str, float]:
+    """Returns metrics or costs as floats."""
+    if bad := [name for name, item in values.items() if not isinstance(item, Real)]:
+        raise StoreError(f"{key} must be numbers; not so: {', '.join(map(str, bad))}")
+    if key == "metrics" and "epoch" in values:
+        raise StoreError("a metric cannot be called 'epoch'; choose another name")
+    return {str(name): float(item) for name, item in values.items()}
+
+
+def pack(records: Iterable[Record]) -> bytes:
+    """Returns JSON lines; the first one holds the number of records and the SHA-256 of the rest."""
+    lines = [to_json(record) for record in records]
+    body = "".join(f"{line}\n" for line in lines).encode()
+    head = {"layout": LAYOUT, "records": len(lines), "sha256": hashlib.sha256(body).hexdigest()}
+    return to_json(head).encode() + b"\n" + body
+
+
+def unpack(data: bytes) -> list[Record]:
+    """Reads what `pack` wrote.
+
+    Raises:
+        DamagedObjectError: It was cut short or altered, or never was one.
+    """
+    line, _, body = data.partition(b"\n")
+    head = from_json(line)
+    if not isinstance(head, dict) or "sha256" not in head:
+        raise DamagedObjectError("no object of raykd")
+    if hashlib.sha256(body).hexdigest() != head["sha256"]:
+        raise DamagedObjectError("cut short or altered, its SHA-256 differs")
+    return [from_json(line) for line in body.splitlines()]

@@ -1,0 +1,202 @@
+"""Snapshots: what the tail said so far, as plain Parquet.
+
+    snapshot/<term>-<n>/trials.parquet    a row a trial
+    snapshot/<term>-<n>/metrics.parquet   long form; a part, immutable, shared with later snapshots
+    snapshot/<term>-<n>/manifest.json     written last: with it the snapshot is valid
+
+A part is merged with the parts before it that are no larger, so there are about log2(rows) parts
+and each row is rewritten about log2(rows) times, however long the study.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raykd.store.errors import DamagedObjectError, StoreError
+from raykd.store.folder import Folder
+from raykd.store.metrics import latest
+from raykd.store.records import LAYOUT, from_json, to_json
+
+Warn = Callable[[str], None]
+Position = tuple[int, int]  # (term, number): the order of snapshots, and of objects in the tail
+
+NAME = re.compile(r"(\d{6})-(\d{8})")
+_OBJECT = re.compile(r"(\d{6}-\d{8})/(manifest\.json|trials\.parquet|metrics\.parquet)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Parquet file: path below the study, rows, digest, and the range of its trials' names."""
+
+    path: str
+    rows: int
+    sha256: str
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A manifest: everything in the tail up to and including `covered` is in these files."""
+
+    position: Position
+    covered: Position
+    trials: Part
+    metrics: tuple[Part, ...]
+
+    def files(self) -> set[str]:
+        """Returns the paths it needs, its manifest included."""
+        parts = {part.path for part in (self.trials, *self.metrics)}
+        return parts | {f"{_home(self.position)}/manifest.json"}
+
+
+def name_of(position: Position) -> str:
+    """Returns `<term>-<n>` in a form that sorts by itself."""
+    return f"{position[0]:06d}-{position[1]:08d}"
+
+
+def position_of(name: str) -> Position | None:
+    """Reads `<term>-<n>`."""
+    match = NAME.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def positions(folder: Folder, warn: Warn) -> list[Position]:
+    """Returns the positions of all snapshots with a manifest, in order; names foreign objects."""
+    found = []
+    for path in folder.list("snapshot"):
+        match = _OBJECT.fullmatch(path.removeprefix("snapshot/"))
+        if match is None:
+            warn(f"{folder.uri}/{path} is no object of raykd; skipped")
+        elif match[2] == "manifest.json":
+            term, number = match[1].split("-")
+            found.append((int(term), int(number)))
+    return sorted(found)
+
+
+def load_manifest(folder: Folder, position: Position) -> Snapshot:
+    """Reads a manifest.
+
+    Raises:
+        DamagedObjectError: It is not what was written.
+        StoreError: A later version of raykd wrote it.
+    """
+    item = from_json(folder.read(f"{_home(position)}/manifest.json"))
+    try:
+        if item["layout"] > LAYOUT:
+            raise StoreError(f"{folder.uri} was written by a later raykd; update this one")
+        return Snapshot(
+            position,
+            (item["covered"][0], item["covered"][1]),
+            Part(**item["trials"]),
+            tuple(Part(**part) for part in item["metrics"]),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise DamagedObjectError("no manifest of raykd") from error
+
+
+def load_part(folder: Folder, part: Part) -> pa.Table:
+    """Reads a Parquet file.
+
+    Raises:
+        DamagedObjectError: It is not what was written.
+    """
+    data = folder.read(part.path)
+    if hashlib.sha256(data).hexdigest() != part.sha256:
+        raise DamagedObjectError("cut short or altered, its SHA-256 differs")
+    return pq.read_table(pa.BufferReader(data))
+
+
+def publish(
+    folder: Folder,
+    position: Position,
+    covered: Position,
+    trials: pa.Table,
+    metrics: pa.Table,
+    before: Snapshot | None,
+) -> Snapshot:
+    """Writes a snapshot; killed before its last request it was never there.
+
+    Args:
+        folder: The study's.
+        position: After all others.
+        covered: The last object of the tail that is in it.
+        trials: All of them.
+        metrics: Those since the snapshot before.
+        before: The snapshot that this one continues.
+    """
+    parts = list(before.metrics) if before else []
+    merged = [metrics]
+    while metrics.num_rows and parts and parts[-1].rows <= sum(table.num_rows for table in merged):
+        try:
+            merged.insert(0, load_part(folder, parts[-1]))
+        except DamagedObjectError:
+            break  # stays as it is; a reader names it
+        parts.pop()
+    home = _home(position)
+    if metrics.num_rows:
+        parts.append(_write(folder, f"{home}/metrics.parquet", latest(merged)))
+    snapshot = Snapshot(
+        position, covered, _write(folder, f"{home}/trials.parquet", trials), tuple(parts)
+    )
+    manifest = {
+        "layout": LAYOUT,
+        "covered": list(covered),
+        "trials": vars(snapshot.trials),
+        "metrics": [vars(part) for part in parts],
+    }
+    folder.write(f"{home}/manifest.json", to_json(manifest, indent=1).encode())
+    return snapshot
+
+
+def collect(folder: Folder, now: Snapshot, before: Snapshot | None) -> None:
+    """Deletes what neither a snapshot nor the one before it needs, of the tail too.
+
+    The one before stays whole, so that a reader who has just begun with it can finish, and so
+    that nothing is lost if the newest is damaged. Manifests go first: what has none is invalid.
+    """
+    keep = now.files() | (before.files() if before else set())
+    old = [
+        path
+        for path in folder.list("snapshot")
+        if (match := _OBJECT.fullmatch(path.removeprefix("snapshot/")))
+        and path not in keep
+        and (position_of(match[1]) or now.position) < now.position
+    ]
+    folder.delete(*(path for path in old if path.endswith("manifest.json")))
+    covered = before.covered if before else (0, 0)
+    tail = [
+        path
+        for path in folder.list("tail")
+        if (position := tail_position(path)) is not None and position <= covered
+    ]
+    folder.delete(*(path for path in old if not path.endswith("manifest.json")), *tail)
+
+
+def tail_path(position: Position) -> str:
+    """Returns where an object of the tail lies."""
+    return f"tail/{name_of(position)}.jsonl"
+
+
+def tail_position(path: str) -> Position | None:
+    """Reads a path that `tail_path` made; None for any other."""
+    name, dot, suffix = path.removeprefix("tail/").partition(".")
+    return position_of(name) if suffix == "jsonl" and dot else None
+
+
+def _home(position: Position) -> str:
+    return f"snapshot/{name_of(position)}"
+
+
+def _write(folder: Folder, path: str, table: pa.Table) -> Part:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    folder.write(path, data)
+    names: list[Any] = sorted(set(table["trial"].to_pylist())) or [""]
+    return Part(path, table.num_rows, hashlib.sha256(data).hexdigest(), names[0], names[-1])

@@ -1,0 +1,128 @@
+"""A stored study as Optuna's, in memory."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from raykd.store.spec import objective
+from raykd.store.trials import Trial, to_trial
+
+if TYPE_CHECKING:
+    from raykd.store.query import Study
+
+
+def to_optuna(study: "Study") -> optuna.Study:
+    """Returns the trials in the roles `search` and `first`, in the order of their numbers.
+
+    User attributes are `trial, cohort, role, method, seed, config, metrics` and, if there is one,
+    `reason`. A complete trial without a finite objective counts as failed, as Optuna demands.
+    """
+    rows = [row for row in study._trials().to_pylist() if row["role"] in ("search", "first")]
+    trials = [to_trial(row) for row in rows]
+    space = {
+        name: _covering(
+            optuna.distributions.json_to_distribution(text),
+            [trial.config[name] for trial in trials if name in trial.config],
+        )
+        for name, text in study.spec.get("space", {}).items()
+    }
+    metric, _ = objective(study.spec)
+    curves: dict[str, dict[int, float]] = {}
+    for row in study.metrics().to_pylist():
+        if row["name"] == metric:
+            curves.setdefault(row["trial"], {})[row["epoch"]] = row["value"]
+    directions = [
+        StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
+        for mode in study.spec["mode"]
+    ]
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # no "A new study created in memory"
+    try:
+        made = optuna.create_study(study_name=study.name, directions=directions)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    for row, trial in zip(rows, trials, strict=True):
+        values = [_value(trial, name) for name in study.spec["metric"]]
+        made.add_trial(_frozen(trial, row["time"], space, values, curves.get(trial.id, {})))
+    return made
+
+
+def _frozen(
+    trial: Trial,
+    began: str,
+    space: dict[str, BaseDistribution],
+    values: list[float],
+    curve: dict[int, float],
+) -> FrozenTrial:
+    """Makes Optuna's record of a trial."""
+    finite = all(value == value for value in values)
+    state = TrialState[trial.state]
+    if state == TrialState.COMPLETE and not finite:
+        state = TrialState.FAIL
+    known = {name: item for name, item in space.items() if name in trial.config}
+    attributes: dict[str, Any] = {
+        "trial": trial.id,
+        **{key: getattr(trial, key) for key in ("cohort", "role", "method", "seed", "config")},
+        "metrics": trial.metrics,
+        **({"reason": trial.reason} if trial.reason else {}),
+    }
+    told = state == TrialState.COMPLETE or (state == TrialState.PRUNED and finite)
+    frozen = create_trial(
+        state=state,
+        values=values if told else None,
+        params={name: trial.config[name] for name in known},
+        distributions=known,
+        user_attrs=attributes,
+        intermediate_values=curve,
+    )
+    if began:
+        frozen.datetime_start = datetime.fromisoformat(began).replace(tzinfo=None)
+        if state.is_finished():
+            seconds = timedelta(seconds=trial.cost.get("seconds", 0.0))
+            frozen.datetime_complete = frozen.datetime_start + seconds
+    return frozen
+
+
+def _value(trial: Trial, metric: str) -> float:
+    """Returns an objective's value after the last epoch, NaN if there is none."""
+    if metric in trial.metrics:
+        return trial.metrics[metric]
+    if metric == "params":
+        return float("nan") if trial.params is None else float(trial.params)
+    return trial.cost.get(metric.removeprefix("cost_"), float("nan"))
+
+
+def _covering(distribution: BaseDistribution, values: list[Any]) -> BaseDistribution:
+    """Returns the distribution, widened to values outside of it.
+
+    A given setting, such as a paper's own, may lie outside of what is searched. Importances are
+    computed from the parameters that all trials share, with equal distributions.
+    """
+    outside = [
+        value
+        for value in values
+        if (isinstance(distribution, CategoricalDistribution) and value not in distribution.choices)
+        or (
+            isinstance(distribution, FloatDistribution | IntDistribution)
+            and not distribution._contains(distribution.to_internal_repr(value))
+        )
+    ]
+    if not outside:
+        return distribution
+    if isinstance(distribution, CategoricalDistribution):
+        return CategoricalDistribution((*distribution.choices, *dict.fromkeys(outside)))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = min(distribution.low, *outside), max(distribution.high, *outside)
+    log = distribution.log and low > 0
+    if isinstance(distribution, IntDistribution) and all(float(v).is_integer() for v in outside):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)

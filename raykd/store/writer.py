@@ -1,0 +1,159 @@
+"""The one writer of a study."""
+
+import warnings
+from types import TracebackType
+from typing import Any, Self
+
+from raykd.store.errors import StoreError, StoreWarning, WriterReplacedError
+from raykd.store.folder import Folder
+from raykd.store.lease import Lease
+from raykd.store.log import read_log
+from raykd.store.metrics import long_table
+from raykd.store.records import Record, checked, pack
+from raykd.store.snapshot import collect, publish, tail_path
+from raykd.store.spec import objective, settle_spec
+from raykd.store.trials import Trials
+
+
+class Writer:
+    """Appends records to a study; a context manager.
+
+    Each `append` is one small immutable object. Every so many of them, and at the end, the writer
+    compacts them into a snapshot; it may be killed at any point, and nothing that `append`
+    returned from is lost or doubled.
+
+    There is one writer at a time. A second one is refused while the first lives; a dead one on the
+    same machine is taken over at once, one on another machine after it was silent for `stale`
+    seconds, and should it wake up, its next `append` raises. This is exact on a local folder and on
+    S3 servers with conditional PUT (AWS, MinIO, moto). Servers that ignore the condition (rclone)
+    may let two writers through that start within the same moment; the later check, every
+    `stale / 6` seconds, then stops one of them.
+
+    Args:
+        folder: The study's.
+        spec: The content of `study.json`, written once. `metric` and `mode` are lists; what is
+            under `identity` must be the same whenever the study is continued.
+        stale: Seconds after which a silent writer counts as dead.
+        every: Objects in the tail before it is compacted.
+
+    Raises:
+        StoreError: Another writer is at work, the stored study has another identity, or its
+            snapshots are damaged beyond what the tail can mend.
+    """
+
+    def __init__(
+        self, folder: Folder, spec: dict[str, Any], *, stale: float = 60.0, every: int = 32
+    ) -> None:
+        self.folder, self._every = folder, every
+        self.spec = settle_spec(folder, spec)
+        metric, mode = objective(self.spec)
+        self._lease = Lease(folder, stale=stale)
+        self._open = True
+        try:
+            log = read_log(folder)
+            for warning in log.warnings:
+                warnings.warn(warning, StoreWarning, stacklevel=2)
+            if not log.whole:
+                raise StoreError(
+                    f"no snapshot of {folder.uri} is valid, so trials would be lost; restore its"
+                    " snapshot folder from a backup, or choose another name"
+                )
+            self._snapshot, self._newest = log.snapshot, log.newest[1]
+            self._objects, self._pending = 0, list(log.records())
+            self._trials = Trials(log.base, metric, mode)
+            self._trials.apply(self._pending)
+            if self._lease.term > 1:  # closes the terms before: what comes late to them is void
+                self.compact()
+        except BaseException:
+            self._open = False
+            self._lease.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def append(self, records: list[Record]) -> None:
+        """Stores records; when it returns they are safe.
+
+        Appending a record again changes nothing, so after an error the same records may be
+        appended once more.
+
+        Raises:
+            WriterReplacedError: Another writer has taken over; stop.
+            StoreError: A record is not as it should be, or the storage failed.
+        """
+        if not self._open:
+            raise StoreError(f"the writer of {self.folder.uri} is closed; open another one")
+        if not records:
+            return
+        good = [checked(record) for record in records]
+        self._check_started(good)
+        self._objects += 1  # also if the request fails, for it may have reached the server
+        self.folder.write(tail_path((self._lease.term, self._objects)), pack(good))
+        self._lease.hold()
+        self._trials.apply(good)
+        self._pending += good
+        if self._objects - self._covered() >= self._every:
+            try:
+                self.compact()
+            except WriterReplacedError:
+                raise
+            except StoreError as error:
+                warnings.warn(f"compaction is put off: {error}", StoreWarning, stacklevel=2)
+
+    def compact(self) -> None:
+        """Writes a snapshot of everything so far and deletes what it makes superfluous.
+
+        Raises:
+            WriterReplacedError: Another writer has taken over; stop.
+            StoreError: The storage failed; nothing is lost.
+        """
+        term, before = self._lease.term, self._snapshot
+        self._newest += 1
+        self._lease.hold()
+        self._trials = self._trials.settled()
+        self._snapshot = publish(
+            self.folder,
+            (term, self._newest),
+            (term, self._objects),
+            self._trials.base,
+            long_table(self._pending),
+            before,
+        )
+        self._pending = []
+        collect(self.folder, self._snapshot, before)
+
+    def close(self) -> None:
+        """Compacts and lets the next writer in; may be called twice."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._pending:
+                self.compact()
+        except StoreError as error:
+            warnings.warn(f"closed without compaction: {error}", StoreWarning, stacklevel=2)
+        finally:
+            self._lease.release()
+
+    def _covered(self) -> int:
+        """Returns how many objects of this term are in the snapshot."""
+        covered = self._snapshot.covered if self._snapshot else (0, 0)
+        return covered[1] if covered[0] == self._lease.term else 0
+
+    def _check_started(self, records: list[Record]) -> None:
+        """Refuses reports and ends of trials that never began."""
+        begun = {record["trial"] for record in records if record["kind"] == "trial"}
+        names = {record["trial"] for record in records} - begun
+        if unknown := sorted(name for name in names if name not in self._trials):
+            raise StoreError(
+                f"trial {', '.join(unknown)} has not begun; append its 'trial' record first"
+            )

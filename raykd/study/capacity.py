@@ -1,0 +1,60 @@
+"""How many cohorts a cluster has room for, now or once it has grown."""
+
+from collections.abc import Iterable, Mapping
+
+import ray
+from ray._private.state import state
+
+Resources = Mapping[str, float]
+
+
+def slots(need: Resources, nodes: Iterable[Resources]) -> int:
+    """How many times `need` fits on the nodes."""
+    return sum(
+        min(int(node.get(name, 0) / amount + 1e-9) for name, amount in need.items() if amount)
+        for node in nodes
+    )
+
+
+def cohorts_at_a_time(need: Resources, workers: int) -> int:
+    """How many cohorts of so many workers fit on the cluster, fully grown where it can grow.
+
+    Args:
+        need: Resources of a worker.
+        workers: Of a cohort.
+
+    Raises:
+        ValueError: There is no room for even one.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    groups = _groups()
+    room = max(slots(need, nodes), slots(need, groups)) // workers
+    if room < 1:
+        wants = " and ".join(f"{amount:g} {name}" for name, amount in need.items() if amount)
+        has = "; ".join(_told(node) for node in [*nodes, *groups[:3]]) or "no node at all"
+        raise ValueError(
+            f"there is no room for even one cohort: it needs {workers} × ({wants}), and the"
+            f" cluster has {has}. Ask for less with --workers, cpus= or gpus=, or add nodes"
+        )
+    return room
+
+
+def has(resource: str) -> bool:
+    """Whether the cluster has any of a resource, or can grow to have it."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return any(node.get(resource, 0) > 0 for node in [*nodes, *_groups()])
+
+
+def _groups() -> list[dict[str, float]]:
+    """The nodes that an autoscaler may start, one by one."""
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config else []
+    return [
+        dict(group.resources)
+        for group in groups
+        for _ in range(group.max_count if group.max_count >= 0 else 64)
+    ]
+
+
+def _told(node: Resources) -> str:
+    return f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU on a node"

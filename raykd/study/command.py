@@ -1,0 +1,122 @@
+"""The command line of a study script: every option overrides a field of its `Study`."""
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import raykd.data
+from raykd.study.study import MakeData, Study
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def run(study: Study, arguments: Sequence[str] | None = None) -> None:
+    """Parses the command line, runs the study and shows what came out."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=inspect.getmodule(sys.modules["__main__"]).__doc__)(_command(study))
+    app(args=None if arguments is None else list(arguments), standalone_mode=arguments is None)
+
+
+def _command(study: Study) -> Callable[..., None]:
+    def main(
+        storage: Annotated[
+            str, typer.Option(help="Where results go: a folder or s3://bucket/prefix.")
+        ] = "results",
+        name: Annotated[str, typer.Option(help="Name of the study in its store.")] = study.name,
+        trials: Annotated[
+            int, typer.Option(help="Settings to try; more than before extends the study.")
+        ] = study.trials,
+        cohort: Annotated[
+            int, typer.Option(help="Settings taught side by side, by one teacher pass.")
+        ] = study.cohort,
+        epochs: Annotated[
+            int, typer.Option(help="Of every trial; milestones and rungs move in proportion.")
+        ] = study.epochs,
+        batch_size: Annotated[
+            int, typer.Option(help="Over all workers of a cohort.")
+        ] = study.batch_size,
+        seed: Annotated[
+            int, typer.Option(help="Of split, order, weights and suggestions.")
+        ] = study.seed,
+        seeds: Annotated[int, typer.Option(help="Replicates of every trial.")] = study.seeds,
+        sampler: Annotated[
+            str, typer.Option(help="What suggests: tpe, gp, random or qmc.")
+        ] = study.sampler,
+        data: Annotated[
+            str, typer.Option(help="A data set's name (glyphs, digits, …) or the data's folder.")
+        ] = "",
+        teacher_weights: Annotated[
+            str, typer.Option(help="A file with the teacher's weights: a path or s3://.")
+        ] = study.teacher_weights or "",
+        workers: Annotated[
+            int | None,
+            typer.Option(help="Ray Train workers of a cohort; 0: in the Tune actor, on CPUs."),
+        ] = study.workers,
+        concurrent: Annotated[
+            int | None, typer.Option(help="Cohorts at a time; by default what there is room for.")
+        ] = study.concurrent,
+        smoke: Annotated[
+            bool, typer.Option("--smoke", help="A few steps on small made-up data.")
+        ] = False,
+        report: Annotated[bool, typer.Option(help="Write the page at the end.")] = True,
+    ) -> None:
+        chosen = dict(
+            name=name, trials=trials, cohort=cohort, batch_size=batch_size, seed=seed, seeds=seeds,
+            sampler=sampler, teacher_weights=teacher_weights or None, workers=workers,
+            concurrent=concurrent,
+        )
+        _run(study, chosen, epochs, data, smoke, storage, report)
+
+    return main
+
+
+def _run(
+    study: Study,
+    chosen: dict[str, Any],
+    epochs: int,
+    data: str,
+    smoke: bool,
+    storage: str,
+    report: bool,
+) -> None:
+    console = Console(stderr=True)
+    given = {key: value for key, value in chosen.items() if value != getattr(study, key)}
+    try:
+        if smoke:
+            given = {"name": f"{study.name}_smoke", **study.smoke, **given}
+        if epochs != study.epochs:
+            given["epochs"] = epochs
+        if data:
+            given["data"] = _data(study.data, data)
+        study = study.override(**given)
+        study.run(storage)
+    except (ValueError, RuntimeError) as error:
+        console.print(f"[red]{error}[/red]", highlight=False, markup=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from error
+    except KeyboardInterrupt as stop:
+        again = " ".join([sys.argv[0], *sys.argv[1:]])
+        console.print(f"stopped; what is finished is stored. To go on: {again}", highlight=False)
+        raise typer.Exit(EXIT_INTERRUPTED) from stop
+    if report:
+        page = ["report", storage, study.name]
+        raise typer.Exit(subprocess.run([sys.executable, "-m", "raykd.cli", *page]).returncode)
+
+
+def _data(default: MakeData, asked: str) -> MakeData:
+    """A data set by name, or the study's own with its folder replaced."""
+    try:
+        return raykd.data.find(asked)
+    except ValueError:
+        if "root" in inspect.signature(default).parameters:
+            return partial(default, root=asked)
+        if Path(asked).exists() or "/" in asked:
+            raise ValueError(f"the study's data set takes no folder, and {asked!r} is one") from None
+        raise

@@ -1,0 +1,295 @@
+"""Runs a study on Ray: gets the teacher ready, lets Tune schedule the cohorts, keeps the ledger."""
+
+import logging
+import os
+import platform
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ray
+from optuna.distributions import distribution_to_json
+from ray import tune
+from ray.tune.search import Searcher
+from rich.console import Console
+
+from raykd.data import Data
+from raykd.store import Folder, Store, open_store
+from raykd.study import actors, capacity
+from raykd.study.check import check
+from raykd.study.ledger import Ledger
+from raykd.study.lesson import Lesson
+from raykd.study.origin import origin
+from raykd.study.progress import Display
+from raykd.study.search import Search
+from raykd.study.study import Study, method_name
+from raykd.train.describe import describe
+from raykd.train.loop import Row
+from raykd.train.pretrain import Source
+
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The study was stopped before its end; everything finished is stored."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a cohort is run with on this cluster."""
+
+    workers: int
+    gpus: float
+    concurrent: int
+
+
+def run(study: Study, storage: str, *, report: bool = True) -> None:
+    """Runs a study or goes on with it; see `Study.run`."""
+    console = Console()
+    data, source = check(study)
+    store = open_store(storage, create=True)
+    with store.writer(study.name, _spec(study, data, source)) as writer, _cluster(study):
+        means = _means(study)
+        search = Search(study.question(means.concurrent))
+        ledger = Ledger(study, search, writer, store.folder)
+        _restore(ledger, store)
+        lesson = Lesson(study, store.folder, source, data.describe())
+        with Display(study, console) as display:
+            _teacher(lesson, ledger, display, means)
+            _teach(lesson, ledger, display, means)
+        search.finish()
+    if ledger.lost:
+        failed = "; ".join(f"cohort {name}: {why}" for name, why in ledger.lost.items())
+        raise RuntimeError(f"some cohorts failed for good and stay unfinished: {failed}")
+
+
+def _spec(study: Study, data: Data, source: Source) -> dict[str, Any]:
+    """The content of `study.json`; the store refuses a study of this name with another identity."""
+    identity = {
+        "data": data.describe(),
+        "teacher": source.key() if source.trained_here else _given(source),
+        "student": describe(study.student),
+        "method": describe(study.method),
+        "references": [describe(method) for method in study.references],
+        "space": {n: distribution_to_json(d) for n, d in sorted(study.space.items())},
+        "first": [dict(setting) for setting in study.first],
+        "metric": list(study.metrics),
+        "mode": list(study.modes),
+        "recipe": study.recipe.describe(),
+        "batch_size": study.batch_size,
+        "halving": describe_halving(study),
+        "seed": study.seed,
+        "seeds": study.seeds,
+    }
+    return {
+        "name": study.name,
+        "identity": identity,
+        **identity,
+        "method_name": method_name(study.method),
+        "trials": study.trials,
+        "cohort": study.cohort,
+        "epochs": study.epochs,
+        "sampler": study.sampler,
+        "command": shlex.join([os.path.basename(sys.executable), *sys.argv]),
+        **origin(),
+    }
+
+
+def describe_halving(study: Study) -> dict[str, Any] | None:
+    """The halving as JSON."""
+    return study.halving and {"rungs": list(study.halving.rungs), "keep": study.halving.keep}
+
+
+def _given(source: Source) -> dict[str, Any]:
+    key = source.key()
+    return {"model": key["model"], "sha256": source.sha256, "weights": bool(source.weights)}
+
+
+@contextmanager
+def _cluster(study: Study) -> Iterator[None]:
+    """A Ray cluster: the one of the environment, or a local one for as long as the study runs."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            include_dashboard=bool(study.workers) or None,
+        )
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _means(study: Study) -> Means:
+    """Fills in what the study leaves to the cluster, and checks that there is room."""
+    gpus = study.gpus if study.gpus is not None else float(capacity.has("GPU"))
+    workers = study.workers if study.workers is not None else int(gpus > 0)
+    if workers == 0:
+        gpus = 0.0
+    need = {"CPU": study.cpus, "GPU": gpus}
+    room = capacity.cohorts_at_a_time(need, max(1, workers))
+    return Means(workers, gpus, min(room, study.concurrent or room))
+
+
+def _restore(ledger: Ledger, store: Store) -> None:
+    stored = store.study(ledger.study.name)
+    trials = stored.trials().to_pylist()
+    wanted = set(ledger.study.metrics)
+    values: dict[str, dict[int, dict[str, float]]] = {}
+    if trials:
+        for row in stored.metrics().to_pylist():
+            if row["name"] in wanted:
+                values.setdefault(row["trial"], {}).setdefault(row["epoch"], {})[row["name"]] = row[
+                    "value"
+                ]
+    curves = {
+        trial: {
+            epoch: [named[name] for name in ledger.study.metrics] for epoch, named in by.items()
+        }
+        for trial, by in values.items()
+    }
+    ledger.restore(trials, curves)
+
+
+def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> None:
+    """Trains the teacher where that has not been done, and records what it can do."""
+    if "teacher" in ledger.known:
+        return
+    need: dict[str, Any] = {"num_cpus": lesson.study.cpus, "num_gpus": means.gpus}
+    if means.workers == 0:  # nothing else runs yet: the teacher may have a whole node's processors
+        nodes = [n["Resources"].get("CPU", 0) for n in ray.nodes() if n["Alive"]]
+        need["num_cpus"] = max(nodes)
+    task = ray.remote(actors.teacher).options(num_returns="streaming", max_retries=3, **need)
+    epochs = lesson.source.recipe.epochs
+    for reference in task.remote(lesson, int(need["num_cpus"])):
+        told = ray.get(reference)
+        if "record" in told:
+            ledger.teacher(told["record"])
+            accuracy = f"{told['record']['val_top1']:.1%}"
+            display.say(f"teacher ready: validation accuracy {accuracy}")
+        else:
+            display.teacher(Row(**told), epochs)
+
+
+def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> None:
+    study = lesson.study
+    total = -(-study.trials // study.cohort) * study.seeds or 1
+    display.expect(total * study.epochs, ledger.epochs_done())
+    if means.workers:
+        head = {"driver": 0.01} if capacity.has("driver") else {}
+        target: Any = partial(
+            actors.with_train, lesson=lesson, workers=means.workers, gpus=means.gpus
+        )
+        target = tune.with_resources(target, {"CPU": 0 if head else 0.01, **head})
+    else:
+        target = tune.with_resources(partial(actors.in_actor, lesson=lesson), {"CPU": study.cpus})
+    bridge = Bridge(ledger, display)
+    with tempfile.TemporaryDirectory() as folder, _terminated_as_interrupted():
+        tune.Tuner(
+            target,
+            tune_config=tune.TuneConfig(
+                search_alg=bridge.searcher,
+                num_samples=-1,
+                max_concurrent_trials=means.concurrent,
+                reuse_actors=means.workers == 0,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                name=study.name,
+                storage_path=folder,
+                verbose=0,
+                callbacks=[bridge],
+                failure_config=tune.FailureConfig(max_failures=3),
+            ),
+        ).fit()
+    if not ledger.finished() and not ledger.lost:
+        raise Interrupted
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["plan"].cohort) if trial.config.get("plan") else str(trial.trial_id)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """`ray job stop` sends SIGTERM: it ends a study as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Bridge(tune.Callback):  # type: ignore[misc]
+    """Carries what Tune reports to the ledger. Tune pickles it; nothing of it is worth keeping."""
+
+    def __init__(self, ledger: Ledger | None = None, display: Display | None = None) -> None:
+        self.ledger, self.display = ledger, display
+        self.searcher = CohortSearcher(ledger)
+
+    def __reduce__(self) -> tuple[type["Bridge"], tuple[()]]:
+        return Bridge, ()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Writes an epoch down and shows it."""
+        assert self.ledger is not None
+        assert self.display is not None
+        rows = [Row(**row) for row in result["rows"]]
+        new = self.ledger.rows(trial.config["plan"], rows)
+        self.display.rows(trial.config["plan"], rows, len(new))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A cohort failed more often than is forgiven."""
+        assert self.ledger is not None
+        why = (trial.get_pickled_error() or trial.get_error() or "unknown").__str__()
+        self.ledger.give_up(trial.config["plan"], why.strip().splitlines()[-1][:300])
+
+
+class CohortSearcher(Searcher):  # type: ignore[misc]
+    """Hands the ledger's cohorts to Tune. Tune's own state of it is empty: the store has it all."""
+
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        super().__init__()
+        self.ledger = ledger
+
+    def __reduce__(self) -> tuple[type["CohortSearcher"], tuple[()]]:
+        return CohortSearcher, ()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next cohort; None to be asked again, FINISHED when there is no more."""
+        assert self.ledger is not None
+        plan = self.ledger.take()
+        if plan is not None:
+            return {"plan": plan}
+        return str(self.FINISHED) if self.ledger.finished() else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the ledger knows already."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the store has it."""

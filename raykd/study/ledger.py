@@ -1,0 +1,163 @@
+"""The ledger of a running study: what is planned, what is known, what is stored."""
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from raykd.store import Folder, Writer
+from raykd.study.plan import Plan, Setting
+from raykd.study.search import Search
+from raykd.study.study import Study
+from raykd.train.loop import Row
+
+
+class Ledger:
+    """Hands out cohorts and writes down what comes back, in the store before anywhere else.
+
+    Args:
+        study: What is run.
+        search: Plans its cohorts.
+        writer: Of the study in the store.
+        folder: The store's root.
+    """
+
+    def __init__(self, study: Study, search: Search, writer: Writer, folder: Folder) -> None:
+        self.study, self.search, self.writer, self.folder = study, search, writer, folder
+        self.waiting: list[Plan] = []
+        self.running: dict[str, Plan] = {}
+        self.lost: dict[str, str] = {}
+        self.known: dict[str, int] = {}
+        self._cost: dict[str, dict[str, float]] = {}
+
+    def restore(self, trials: list[dict[str, Any]], curves: dict[str, dict[int, list[float]]]) -> None:
+        """Takes up what the store holds.
+
+        Args:
+            trials: A row a trial, as `raykd.store` gives them.
+            curves: The objectives of each trial after each epoch.
+        """
+        for row in trials:
+            for epoch, values in sorted(curves.get(row["trial"], {}).items()):
+                last = epoch == (row["epoch"] or 0)
+                state = row["state"] if last else "RUNNING"
+                self.search.observe(row["trial"], epoch, values, state)
+                self.known[row["trial"]] = epoch
+        plans = _plans(trials, list(self.search.question.space))
+        self.search.restore(plans)
+        self.waiting = [plan for plan in plans if not self.search.ended(plan)]
+
+    def take(self) -> Plan | None:
+        """The next cohort to teach, or None if there is none now."""
+        if not self.waiting:
+            planned = self.search.next() or []
+            self.writer.append([_trial(plan, s, self.study) for plan in planned
+                                for s in plan.settings])
+            self.waiting += planned
+        if not self.waiting:
+            return None
+        plan = self.waiting.pop(0)
+        self.running[plan.cohort] = plan
+        return plan
+
+    def finished(self) -> bool:
+        """Whether there is nothing more to hand out, now or later."""
+        return not self.waiting and self.search.next_is_empty()
+
+    def rows(self, plan: Plan, rows: Iterable[Row]) -> list[Row]:
+        """Writes an epoch of a cohort down; returns the rows that were not known before."""
+        new = [row for row in rows if row.epoch > self.known.get(row.trial, 0)]
+        records: list[dict[str, Any]] = []
+        for row in new:
+            self.known[row.trial] = row.epoch
+            self._count(row)
+            records.append({"kind": "report", "trial": row.trial, "epoch": row.epoch,
+                            "metrics": row.metrics})
+            if row.state != "RUNNING":
+                records.append(self._end(row))
+        self.writer.append(records)
+        for row in new:
+            values = [row.metrics[name] for name in self.study.metrics]
+            self.search.observe(row.trial, row.epoch, values, row.state)
+        if self.search.ended(plan):
+            self.running.pop(plan.cohort, None)
+            self.folder.delete_all(f"{self.study.name}/checkpoints/{plan.cohort}")
+        return new
+
+    def epochs_done(self) -> int:
+        """Epochs of cohorts that are behind."""
+        plans = [*self.search.plans, *self.waiting]
+        done = {p.cohort: max(self.known.get(s.trial, 0) for s in p.settings) for p in plans}
+        return sum(done.values())
+
+    def give_up(self, plan: Plan, reason: str) -> None:
+        """A cohort that failed for good: it stays unfinished in the store, to be gone on with."""
+        self.running.pop(plan.cohort, None)
+        self.lost[plan.cohort] = reason
+        self.search.give_up(plan)
+
+    def teacher(self, metrics: dict[str, float]) -> None:
+        """Writes down what the teacher can do."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.writer.append([
+            {"kind": "trial", "trial": "teacher", "number": -1, "cohort": "", "role": "teacher",
+             "method": "", "seed": self.study.seed, "config": {}, "time": now},
+            {"kind": "report", "trial": "teacher", "epoch": 1, "metrics": metrics},
+            {"kind": "end", "trial": "teacher", "state": "COMPLETE", "reason": "",
+             "checkpoint": "", "cost": {}, "params": int(metrics["params"])},
+        ])
+
+    def _count(self, row: Row) -> None:
+        cost = self._cost.setdefault(row.trial, {"seconds": 0.0, "epochs": 0.0})
+        cost["seconds"] += row.metrics.get("share_seconds", 0.0)
+        cost["epochs"] += 1
+
+    def _end(self, row: Row) -> dict[str, Any]:
+        return {
+            "kind": "end",
+            "trial": row.trial,
+            "state": row.state,
+            "reason": row.reason,
+            "checkpoint": f"{self.study.name}/checkpoints/{row.trial}/last.safetensors",
+            "cost": self._cost[row.trial],
+            "params": int(row.metrics["params"]) if math.isfinite(row.metrics["params"]) else 0,
+        }
+
+
+def _trial(plan: Plan, setting: Setting, study: Study) -> dict[str, Any]:
+    return {
+        "kind": "trial",
+        "trial": setting.trial,
+        "number": -1 if setting.number is None else setting.number,
+        "cohort": plan.cohort,
+        "role": setting.role,
+        "method": setting.method,
+        "seed": study.seed + plan.replicate,
+        "config": setting.config,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _plans(trials: list[dict[str, Any]], space: list[str]) -> list[Plan]:
+    """The stored cohorts, in the order in which they were planned."""
+    cohorts: dict[str, list[dict[str, Any]]] = {}
+    for row in trials:
+        if row["cohort"]:
+            cohorts.setdefault(row["cohort"], []).append(row)
+    plans = []
+    for name in sorted(cohorts):
+        settings = [
+            Setting(
+                row["trial"],
+                row["role"],
+                row["method"],
+                {n.removeprefix("config_"): v for n, v in row.items()
+                 if n.startswith("config_") and v is not None
+                 and (row["role"] == "reference" or n.removeprefix("config_") in space)},
+                None if row["number"] < 0 else row["number"],
+            )
+            for row in cohorts[name]
+        ]
+        settings.sort(key=lambda s: (s.number is not None, s.number or 0))
+        plans.append(Plan(name, tuple(settings), int(name.partition("-s")[2] or 0)))
+    return plans

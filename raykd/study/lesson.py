@@ -1,0 +1,150 @@
+"""What all cohorts of a study share, as it travels to where they are taught."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from raykd.data import Data
+from raykd.models import Output
+from raykd.store import Folder
+from raykd.study.plan import Plan
+from raykd.study.study import MakeMethod, Study, bound, method_class
+from raykd.train.artefact import Artefacts
+from raykd.train.cohort import Cohort, Member
+from raykd.train.loop import Row
+from raykd.train.pretrain import Source
+from raykd.train.student import Wrap
+from raykd.train.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker teaches: its device, its number and how many there are."""
+
+    device: str = "cpu"
+    rank: int = 0
+    world: int = 1
+    wrap: Wrap = lambda module: module
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A study without its search: enough to teach any of its cohorts.
+
+    Args:
+        study: Whose cohorts these are.
+        folder: The store's root.
+        source: Where the teacher comes from.
+        description: Of the data, as `Data.describe` says.
+    """
+
+    study: Study
+    folder: Folder
+    source: Source
+    description: dict[str, Any]
+
+    def teach(self, plan: Plan, place: Place) -> Iterator[list[Row]]:
+        """Teaches a cohort; yields the rows of each epoch once they can be gone on from."""
+        torch.set_num_threads(max(1, int(self.study.cpus)))
+        data, teacher = self._room(plan.replicate, place)
+        shared = {"teacher": teacher.digest, "data": data.describe()}
+        cohort = Cohort(
+            name=plan.cohort,
+            members=[self._member(plan, i) for i in range(len(plan.settings))],
+            student=fitted(self.study.student, data),
+            teacher=teacher,
+            data=data,
+            recipe=self.study.recipe,
+            folder=self.folder.sub(f"{self.study.name}/checkpoints"),
+            artefact=Artefacts(self.folder, shared),
+            device=torch.device(place.device),
+            goal=self.study.goal,
+            halving=self.study.halving,
+            rank=place.rank,
+            wrap=place.wrap,
+        )
+        yield from cohort.run()
+
+    def _member(self, plan: Plan, i: int) -> Member:
+        setting = plan.settings[i]
+        method = self.study.method
+        if setting.number is None:
+            method = self._reference(setting.trial.removesuffix(f"-s{plan.replicate}"))
+        values = setting.config if setting.number is not None else {}
+        known = method_class(method).hyperparameters()
+        return Member(
+            trial=setting.trial,
+            method=partial(method, **{k: v for k, v in values.items() if k in known}),
+            overrides={k: v for k, v in values.items() if k not in known},
+            seed=self.study.seed + plan.replicate,
+            spared=setting.role != "search",
+        )
+
+    def _reference(self, trial: str) -> MakeMethod:
+        settings = self.study.question(concurrent=1).references
+        names = [setting.trial for setting in settings]
+        return self.study.references[names.index(trial)]
+
+    def _room(self, replicate: int, place: Place) -> tuple[Data, Teacher]:
+        """Data and teacher, which a reused process keeps from the cohort before."""
+        key = hashlib.sha256(
+            repr((self.description, self.source.key(), replicate, place.rank, place.world)).encode()
+        ).hexdigest()
+        if key not in _kept:
+            data = open_data(self.study, replicate, place)
+            model = self.source.load(self.folder).to(place.device)
+            amp = (self.study.precision or "float32") == "bfloat16" or "cuda" in place.device
+            _kept.clear()
+            _kept[key] = (data, Teacher(model, autocast=amp))
+        return _kept[key]
+
+
+_kept: dict[str, tuple[Data, Teacher]] = {}
+
+
+def open_data(study: Study, replicate: int = 0, place: Place | None = None) -> Data:
+    """Opens the study's data for a worker."""
+    place = place or Place()
+    return study.data(
+        batch_size=study.batch_size,
+        seed=study.seed + replicate,
+        device=place.device,
+        rank=place.rank,
+        world=place.world,
+    )
+
+
+def fitted(make: Callable[..., nn.Module], data: Data) -> Callable[[], nn.Module]:
+    """Binds what a model factory asks for of the data: `num_classes` and `in_channels`."""
+    asked = inspect.signature(make).parameters
+    offered = {"num_classes": data.classes, "in_channels": data.shape[0]}
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in asked.values())
+    known = {k: v for k, v in offered.items() if (k in asked or takes_all) and k not in bound(make)}
+    return partial(make, **known)
+
+
+def source_of(study: Study, data: Data) -> Source:
+    """Where the study's teacher comes from."""
+    make = fitted(study.teacher, data)
+    return Source(
+        make=make,
+        data={**data.describe(), "batch_size": study.batch_size},
+        recipe=study.teacher_recipe or study.recipe,
+        weights=study.teacher_weights,
+        sha256=study.teacher_sha256,
+        pretrained=bound(make).get("weights") is not None,
+        seed=study.seed,
+    )
+
+
+def look(make: Callable[[], nn.Module], data: Data) -> Output:
+    """What a network returns for two blank samples, in eval mode."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        output: Output = make().eval()(torch.zeros(2, *data.shape))
+    return output

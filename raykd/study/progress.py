@@ -1,0 +1,121 @@
+"""What a study shows on the terminal while it runs: a line a cohort and an epoch, not Ray's."""
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from raykd.study.plan import Plan
+from raykd.study.study import Study
+from raykd.train.loop import Row
+
+
+class Display:
+    """Bars on a terminal; where there is none, as in a job's log, one line a cohort's epoch.
+
+    Args:
+        study: What runs.
+        console: Where to show it.
+    """
+
+    def __init__(self, study: Study, console: Console) -> None:
+        self.study, self.console = study, console
+        self.start = time.monotonic()
+        self.best: tuple[float, str] | None = None
+        self._total = self._done = self._before = 0
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = Progress(
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "Display":
+        """Begins to show the bars."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Takes the bars away."""
+        self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        self.console.print(text, highlight=False)
+
+    def teacher(self, row: Row, epochs: int) -> None:
+        """Shows an epoch of the teacher's own training."""
+        note = f"validation accuracy {row.metrics['val_top1']:.1%}"
+        self._bar("teacher", row.epoch, epochs, note)
+        if row.state != "RUNNING":
+            self._bars.remove_task(self._tasks.pop("teacher"))
+
+    def expect(self, total: int, done: int) -> None:
+        """Says how many epochs of cohorts there are in all, and how many are behind."""
+        self._total, self._done, self._before = total, done, done
+        self.start = time.monotonic()
+
+    def rows(self, plan: Plan, rows: Iterable[Row], fresh: int) -> None:
+        """Shows an epoch of a cohort.
+
+        Args:
+            plan: The cohort.
+            rows: Of the epoch.
+            fresh: Rows that were not known from an earlier run.
+        """
+        rows = list(rows)
+        if not fresh:
+            return
+        self._done += 1
+        searched = {s.trial for s in plan.settings if s.role != "reference"}
+        goal = self.study.goal
+        for row in rows:
+            if row.trial in searched and row.state == "COMPLETE":
+                score = goal.score(row)
+                if self.best is None or score > self.best[0]:
+                    self.best = (score, row.trial)
+        epoch = rows[0].epoch
+        top = max((row for row in rows if row.state != "FAIL"), key=goal.score, default=rows[0])
+        note = f"{len(rows)} students, best {goal.metric} {top.metrics[goal.metric]:.4f}"
+        ended = [f"{r.trial} {r.state.lower()}: {r.reason}" for r in rows if r.reason]
+        name = f"cohort {plan.cohort}"
+        self._bar(name, epoch, self.study.epochs, note)
+        for line in ended:
+            self.say(f"  [yellow]{line}[/yellow]")
+        if epoch == self.study.epochs or all(row.state != "RUNNING" for row in rows):
+            self._bars.remove_task(self._tasks.pop(name))
+        self._overall()
+
+    def _bar(self, name: str, done: int, total: int, note: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, note="")
+        self._bars.update(self._tasks[name], completed=done, note=note)
+        if not self.console.is_terminal:
+            self.say(f"{name}  epoch {done}/{total}  {note}{self._left()}")
+
+    def _overall(self) -> None:
+        if "study" not in self._tasks:
+            self._tasks["study"] = self._bars.add_task("study", total=self._total, note="")
+        best = f"best so far {self.best[0]:.4f} (trial {self.best[1]})" if self.best else ""
+        self._bars.update(
+            self._tasks["study"], completed=self._done, note=f"{best}{self._left()}"
+        )
+
+    def _left(self) -> str:
+        fresh = self._done - self._before
+        if not fresh or not self._total:
+            return ""
+        seconds = (time.monotonic() - self.start) / fresh * (self._total - self._done)
+        return f", about {_duration(max(0.0, seconds))} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

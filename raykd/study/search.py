@@ -1,0 +1,243 @@
+"""The search: asks Optuna for cohorts of trials and tells it how they ended, in their order."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+
+from raykd.study.plan import Plan, Role, Setting
+
+Space = Mapping[str, BaseDistribution]
+
+SAMPLERS = ("tpe", "gp", "random", "qmc")
+
+
+@dataclass
+class Outcome:
+    """How a trial went.
+
+    Attributes:
+        state: `RUNNING`, `COMPLETE`, `PRUNED` or `FAIL`.
+        values: The objectives after the last epoch.
+        curve: The first objective after each epoch.
+    """
+
+    state: str = "RUNNING"
+    values: list[float] = field(default_factory=list)
+    curve: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is searched, and how.
+
+    Attributes:
+        space: Distributions by name.
+        modes: `max` or `min` for each objective.
+        trials: Number of settings to try, the given ones among them.
+        cohort: Settings side by side.
+        given: Settings that come first, in their order.
+        references: Not searched; they ride in the first cohort.
+        method: Name of the method that is searched.
+        sampler: One of `SAMPLERS`.
+        seed: Of the suggestions.
+        replicates: Cohorts that try the same settings with different seeds.
+        concurrent: Cohorts at a time.
+        in_order: Whether a cohort knows those before it in their order and no others.
+    """
+
+    space: Space
+    modes: tuple[str, ...]
+    trials: int
+    cohort: int
+    given: tuple[dict[str, Any], ...] = ()
+    references: tuple[Setting, ...] = ()
+    method: str = ""
+    sampler: str = "tpe"
+    seed: int = 0
+    replicates: int = 1
+    concurrent: int = 1
+    in_order: bool = True
+
+
+class Search:
+    """Plans cohort after cohort.
+
+    The same seed gives the same study however long each cohort takes: cohort k is asked for when
+    the cohorts up to k − `concurrent` have been told, in their order, and no other; its sampler is
+    seeded by (seed, k). So a study that was interrupted goes on as if it had not been.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        directions = ["maximize" if mode == "max" else "minimize" for mode in question.modes]
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.optuna = optuna.create_study(directions=directions)
+        self.plans: list[Plan] = []
+        self.outcomes: dict[str, Outcome] = {}
+        self._told: set[str] = set()
+
+    @property
+    def asked(self) -> int:
+        """Settings planned so far, the references not counted."""
+        return sum(s.number is not None for plan in self.plans for s in plan.settings)
+
+    def restore(self, plans: Sequence[Plan]) -> None:
+        """Takes up the plans of an earlier run, in their order."""
+        for plan in plans:
+            if plan.replicate == 0:
+                self._advance()
+                self.optuna.sampler = self._sampler(len(self.plans))
+                for setting in plan.settings:
+                    if setting.number is not None:
+                        self._add(setting)
+                self.plans.append(plan)
+
+    def next(self) -> list[Plan] | None:
+        """The next cohort with its replicates; None if it has to wait, [] if there is no more."""
+        size = min(self.question.cohort, self.question.trials - self.asked)
+        missing = list(self.question.references) if not self.plans else []
+        if size <= 0 and not missing:
+            return []
+        if not self._advance():
+            return None
+        number = len(self.plans)
+        self.optuna.sampler = self._sampler(number)
+        settings = missing + [self._ask() for _ in range(size)]
+        plan = Plan(f"{number:04d}", tuple(settings))
+        self.plans.append(plan)
+        return [plan.replicated(r) for r in range(self.question.replicates)]
+
+    def next_is_empty(self) -> bool:
+        """Whether `next` has nothing more to plan."""
+        return bool(self.plans) and self.asked >= self.question.trials
+
+    def observe(self, trial: str, epoch: int, values: list[float], state: str) -> None:
+        """Takes note of a trial's objectives after an epoch."""
+        outcome = self.outcomes.setdefault(trial, Outcome())
+        outcome.curve[epoch] = values[0]
+        outcome.values = values
+        outcome.state = state
+
+    def ended(self, plan: Plan) -> bool:
+        """Whether all trials of a cohort have ended."""
+        return all(self._outcome(s.trial).state != "RUNNING" for s in plan.settings)
+
+    def give_up(self, plan: Plan) -> None:
+        """Counts what has not ended in a cohort as failed, so that others need not wait for it."""
+        for setting in plan.settings:
+            outcome = self.outcomes.setdefault(setting.trial, Outcome())
+            if outcome.state == "RUNNING":
+                outcome.state = "FAIL"
+
+    def finish(self) -> None:
+        """Tells Optuna everything that is known."""
+        for plan in self.plans:
+            if plan.cohort not in self._told and self._tell(plan):
+                self._told.add(plan.cohort)
+
+    def _advance(self) -> bool:
+        """Tells what the next cohort may know; False if some of it is not known yet."""
+        if not self.question.in_order:
+            for plan in self.plans:
+                if plan.cohort not in self._told and self._tell(plan):
+                    self._told.add(plan.cohort)
+            return True
+        for plan in self.plans[: max(0, len(self.plans) - self.question.concurrent + 1)]:
+            if plan.cohort not in self._told:
+                if not self._tell(plan):
+                    return False
+                self._told.add(plan.cohort)
+        return True
+
+    def _tell(self, plan: Plan) -> bool:
+        replicas = [plan.replicated(r) for r in range(self.question.replicates)]
+        if not all(self.ended(replica) for replica in replicas):
+            return False
+        for i, setting in enumerate(plan.settings):
+            if setting.number is not None:
+                self._tell_one(
+                    setting.number, [self._outcome(r.settings[i].trial) for r in replicas]
+                )
+        return True
+
+    def _tell_one(self, number: int, outcomes: list[Outcome]) -> None:
+        states = {outcome.state for outcome in outcomes}
+        if "FAIL" in states:
+            self.optuna.tell(number, state=TrialState.FAIL)
+            return
+        trial = self.optuna.trials[number]
+        if len(self.question.modes) == 1:
+            shared = set.intersection(*(set(outcome.curve) for outcome in outcomes))
+            live = optuna.trial.Trial(self.optuna, trial._trial_id)
+            for epoch in sorted(shared):
+                live.report(fmean(outcome.curve[epoch] for outcome in outcomes), epoch)
+        if "PRUNED" in states:
+            self.optuna.tell(number, state=TrialState.PRUNED)
+            return
+        values = [fmean(column) for column in zip(*(o.values for o in outcomes), strict=True)]
+        finite = all(math.isfinite(value) for value in values)
+        self.optuna.tell(
+            number,
+            values if finite else None,
+            state=TrialState.COMPLETE if finite else TrialState.FAIL,
+        )
+
+    def _ask(self) -> Setting:
+        number = self._known()
+        given = number < len(self.question.given)
+        if given:
+            self.optuna.enqueue_trial(dict(self.question.given[number]))
+        trial = self.optuna.ask(dict(self.question.space))
+        assert trial.number == number
+        role: Role = "first" if given else "search"
+        return Setting(f"{number:04d}", role, self.question.method, dict(trial.params), number)
+
+    def _add(self, setting: Setting) -> None:
+        """Takes up a trial that was asked for in an earlier run."""
+        if self.question.sampler == "qmc":
+            self._ask()  # the sequence's position is nowhere but in the asking
+            return
+        self.optuna.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params={name: setting.config[name] for name in self.question.space},
+                distributions=dict(self.question.space),
+            )
+        )
+
+    def _known(self) -> int:
+        return len(self.optuna.get_trials(deepcopy=False))
+
+    def _sampler(self, cohort: int) -> optuna.samplers.BaseSampler:
+        """The sampler of a cohort: its own seed, so that what it says depends on no other run."""
+        samplers = optuna.samplers
+        mixed = np.random.SeedSequence([self.question.seed, cohort]).generate_state(1)
+        seed = int(mixed[0])
+        first = min(10, max(1, self.question.trials // 4))
+        match self.question.sampler:
+            case "tpe":
+                return samplers.TPESampler(seed=seed, n_startup_trials=first)
+            case "gp":
+                return samplers.GPSampler(seed=seed, n_startup_trials=first)
+            case "random":
+                return samplers.RandomSampler(seed=seed)
+            case _:
+                independent = samplers.RandomSampler(seed=seed)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    return samplers.QMCSampler(
+                        seed=self.question.seed,
+                        independent_sampler=independent,
+                        warn_independent_sampling=False,
+                    )
+
+    def _outcome(self, trial: str) -> Outcome:
+        return self.outcomes.get(trial, Outcome())

@@ -1,0 +1,59 @@
+"""Artefacts: what depends on a part of the configuration only is made once and shared."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from raykd.store import Folder, StoreError
+
+
+class Artefacts:
+    """Tensors under `<root>/artefacts/<kind>/<hash of what they depend on>/`.
+
+    Two that make the same artefact at a time both get what the first one stored.
+
+    Args:
+        folder: The store's root.
+        shared: What every artefact of this user depends on, such as the teacher and the data.
+    """
+
+    def __init__(self, folder: Folder, shared: dict[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.shared = shared or {}
+
+    def path(self, kind: str, config: dict[str, Any]) -> str:
+        """Where the artefact of this kind and configuration is stored, relative to the root."""
+        text = json.dumps({**self.shared, **config}, sort_keys=True, default=str)
+        return f"artefacts/{kind}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def __call__(
+        self, kind: str, config: dict[str, Any], make: Callable[[], dict[str, Tensor]], /
+    ) -> dict[str, Tensor]:
+        """Returns the stored tensors, on the CPU; makes and stores them if they aren't there.
+
+        Raises:
+            StoreError: What is stored isn't what was written: its SHA-256 differs.
+        """
+        path = self.path(kind, config)
+        record = f"{path}/artefact.json"
+        if not self.folder.exists(record):
+            made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+            data = save(made)
+            sha256 = hashlib.sha256(data).hexdigest()
+            self.folder.write(f"{path}/{sha256}.safetensors", data)
+            description = {"kind": kind, "sha256": sha256, **self.shared, **config}
+            text = json.dumps(description, sort_keys=True, indent=1, default=str)
+            self.folder.write(record, text.encode(), if_absent=True)
+        sha256 = json.loads(self.folder.read(record))["sha256"]
+        stored = self.folder.read(f"{path}/{sha256}.safetensors")
+        if hashlib.sha256(stored).hexdigest() != sha256:
+            raise StoreError(
+                f"the artefact {path} was changed after it was written: its SHA-256 is not"
+                f" {sha256}. Delete that folder to have it made again"
+            )
+        tensors: dict[str, Tensor] = load(stored)
+        return tensors

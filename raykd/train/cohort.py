@@ -1,0 +1,218 @@
+"""A cohort: trials taught side by side, that can be killed after any epoch and goes on exactly."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from raykd.data import Data
+from raykd.methods import Artefact, Method
+from raykd.models import Output
+from raykd.store import Folder
+from raykd.train.halving import Halving
+from raykd.train.loop import Row, fit
+from raykd.train.recipe import Recipe
+from raykd.train.student import Student, Wrap
+from raykd.train.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial as its cohort sees it.
+
+    Attributes:
+        trial: Its name.
+        method: Makes the method from the shapes of student and teacher.
+        overrides: Optimizer arguments that the trial sets.
+        seed: Of the initial weights and of dropout.
+        spared: Whether halving leaves it alone, as it does the references.
+    """
+
+    trial: str
+    method: Callable[[Output, Output], Method]
+    overrides: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    spared: bool = False
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the trials are compared by: a metric of the validation split."""
+
+    metric: str = "val_top1"
+    mode: str = "max"
+
+    def score(self, row: Row) -> float:
+        """The metric's value with its sign such that higher is better."""
+        return row.metrics[self.metric] * (1 if self.mode == "max" else -1)
+
+
+@dataclass
+class Cohort:
+    """Students with one teacher and one data stream.
+
+    Args:
+        name: Stable: a cohort of the same name continues from the checkpoints of the last one.
+        members: Its trials.
+        student: Makes a student's network.
+        teacher: Frozen; None to learn from labels alone.
+        data: On the device.
+        recipe: How the students are optimised.
+        folder: Of the study's checkpoints.
+        artefact: Keeps what methods need from earlier stages.
+        device: Where all of it lives.
+        goal: Decides the best epoch and what halving drops.
+        halving: When and how many students are dropped, if any.
+        rank: Number of this worker; worker 0 alone writes.
+        wrap: Joins the workers' gradients.
+    """
+
+    name: str
+    members: list[Member]
+    student: Callable[[], nn.Module]
+    teacher: Teacher | None
+    data: Data
+    recipe: Recipe
+    folder: Folder
+    artefact: Artefact
+    device: torch.device
+    goal: Goal = field(default_factory=Goal)
+    halving: Halving | None = None
+    rank: int = 0
+    wrap: Wrap = lambda module: module
+
+    def run(self) -> Iterator[list[Row]]:
+        """Yields the rows of each epoch after all that it needs to go on from there is stored.
+
+        A continued cohort first yields the rows of the epochs that were done before: whoever
+        records them may have been killed between the checkpoint and the record.
+        """
+        students = self._students()
+        state = self._newest()
+        history = [Row(**row) for row in state.get("rows", [])]
+        best: dict[str, dict[str, Any]] = state.get("best", {})
+        for epoch in range(1, state.get("epoch", 0) + 1):
+            yield [row for row in history if row.epoch == epoch]
+        ended = {row.trial for row in history if row.state != "RUNNING"}
+        students = [student for student in students if student.trial not in ended]
+        for student in students:
+            if state:
+                student.load_state_dict(state["students"][student.trial])
+        del state
+        epochs = self.recipe.epochs
+        done = max((row.epoch for row in history), default=0)
+        for rows in fit(students, self.teacher, self.data, epochs, start=done):
+            rows = self._judge(rows)
+            self._keep_best(students, rows, best)
+            history += rows
+            self._leave(students, rows, best)
+            if rows[0].epoch == epochs and self.teacher:
+                self.teacher.verify()
+            self._save(students, history, best)
+            yield rows
+
+    def _students(self) -> list[Student]:
+        channels = self.data.shape
+        example = torch.zeros(2, *channels, device=self.device)
+        t = None
+        if self.teacher:
+            with torch.no_grad():
+                t = self.teacher.model(example)
+        steps = sum(1 for _ in range(0, len(self.data), self.data.batch_size))
+        made = []
+        for member in self.members:
+            student = Student(
+                member.trial,
+                self.student,
+                member.method,
+                example,
+                t,
+                self.recipe,
+                steps,
+                seed=member.seed,
+                overrides=member.overrides,
+                rank=self.rank,
+                wrap=self.wrap,
+            )
+            if self.teacher:
+                with student.random.use():
+                    method = student.objective.method
+                    method.prepare(self.teacher.model, self.data, self.artefact)
+            made.append(student)
+        return made
+
+    def _judge(self, rows: list[Row]) -> list[Row]:
+        """Says which trials end with this epoch, and how."""
+        if rows[0].epoch == self.recipe.epochs:
+            return [replace(r, state="COMPLETE") if r.state == "RUNNING" else r for r in rows]
+        if not self.halving:
+            return rows
+        spared = {member.trial for member in self.members if member.spared}
+        running = [r for r in rows if r.state == "RUNNING" and r.trial not in spared]
+        scores = {row.trial: self.goal.score(row) for row in running}
+        dropped = self.halving.drop(rows[0].epoch, scores)
+        reason = f"among the worst {len(dropped)} of {len(scores)} after epoch {rows[0].epoch}"
+        return [
+            replace(r, state="PRUNED", reason=reason) if r.trial in dropped else r for r in rows
+        ]
+
+    def _keep_best(
+        self, students: list[Student], rows: list[Row], best: dict[str, dict[str, Any]]
+    ) -> None:
+        for student, row in zip(students, rows, strict=True):
+            score = self.goal.score(row)
+            known = best.get(row.trial)
+            if row.state != "FAIL" and (known is None or score > known["score"]):
+                best[row.trial] = {"score": score, "model": _cpu(student.model)}
+
+    def _leave(
+        self, students: list[Student], rows: list[Row], best: dict[str, dict[str, Any]]
+    ) -> None:
+        """Stores the weights of those who are done and takes them out of the list."""
+        for student, row in zip(list(students), rows, strict=True):
+            if row.state == "RUNNING":
+                continue
+            kept = best.pop(row.trial, None)
+            if self.rank == 0:
+                self.folder.write(f"{row.trial}/last.safetensors", save(_cpu(student.model)))
+                if kept:
+                    self.folder.write(f"{row.trial}/best.safetensors", save(kept["model"]))
+            students.remove(student)
+
+    def _save(
+        self, students: list[Student], history: list[Row], best: dict[str, dict[str, Any]]
+    ) -> None:
+        if self.rank != 0:
+            return
+        epoch = history[-1].epoch
+        state = {
+            "epoch": epoch,
+            "rows": [asdict(row) for row in history],
+            "students": {student.trial: student.state_dict() for student in students},
+            "best": best,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self.folder.write(f"{self.name}/{epoch:05d}.pt", buffer.getvalue())
+        for old in self.folder.list(self.name)[:-2]:
+            self.folder.delete(old)
+
+    def _newest(self) -> dict[str, Any]:
+        """The newest checkpoint of this cohort, or nothing."""
+        stored = [path for path in self.folder.list(self.name) if path.endswith(".pt")]
+        if not stored:
+            return {}
+        buffer = io.BytesIO(self.folder.read(stored[-1]))
+        state: dict[str, Any] = torch.load(buffer, map_location=self.device, weights_only=True)
+        return state
+
+
+def _cpu(model: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in model.state_dict().items()
+    }

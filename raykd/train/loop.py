@@ -1,0 +1,144 @@
+"""The loop: every batch goes through the teacher once and then through each student."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from raykd.data import Batch, Data
+from raykd.train.evaluate import evaluate
+from raykd.train.student import Student
+from raykd.train.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a trial after an epoch.
+
+    Attributes:
+        trial: Its name.
+        epoch: Counted from 1.
+        metrics: Accuracies in [0, 1], cross-entropies in nats, `loss_<term>` as weighted in the
+            loss, `seconds` of wall time that the cohort took for the epoch, `share_seconds` of it
+            for this student, `data_wait_seconds` in them, `images_per_second` over all workers.
+        state: `RUNNING`, or how the trial ended with this epoch: `COMPLETE`, `PRUNED`, `FAIL`.
+        reason: Why it ended, where that needs saying.
+    """
+
+    trial: str
+    epoch: int
+    metrics: dict[str, float]
+    state: str = "RUNNING"
+    reason: str = ""
+
+
+@dataclass
+class Clock:
+    """Wall time of an epoch and how much of it went by waiting for data."""
+
+    start: float = 0.0
+    waited: float = 0.0
+    samples: int = 0
+
+    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yields the batches and keeps account."""
+        self.start = asked = time.perf_counter()
+        for batch in batches:
+            self.waited += time.perf_counter() - asked
+            self.samples += len(batch.target)
+            yield batch
+            asked = time.perf_counter()
+
+    def metrics(self, students: int) -> dict[str, float]:
+        """The epoch's times; called when the device has done its work."""
+        seconds = time.perf_counter() - self.start
+        return {
+            "seconds": seconds,
+            "share_seconds": seconds / students,
+            "data_wait_seconds": self.waited,
+            "images_per_second": self.samples * _world() / seconds,
+        }
+
+
+def fit(
+    students: list[Student], teacher: Teacher | None, data: Data, epochs: int, start: int = 0
+) -> Iterator[list[Row]]:
+    """Trains `students` side by side; yields one row a student after each epoch.
+
+    A student that is taken out of the list between two epochs is not trained any further. What
+    one student does changes nothing for the others: not its presence, not its divergence.
+
+    Args:
+        students: In training; all see the same batches.
+        teacher: Asked once a batch; None when the students learn from labels alone.
+        data: The stream of batches and the splits to evaluate on.
+        epochs: Epochs in all.
+        start: Epochs done before, by the same students with the same data.
+    """
+    for epoch in range(start, epochs):
+        if not students:
+            return
+        for student in students:
+            student.begin(epoch)
+        clock = Clock()
+        for step, batch in enumerate(clock.watch(data.train(epoch))):
+            t = teacher(batch) if teacher else None
+            weight = _weight(batch, data, step)
+            for student in students:
+                student.step(batch, t, weight)
+        trained = [_trained(student) for student in students]
+        times = clock.metrics(len(students))
+        tested = _tested(students, data)
+        yield [
+            _row(student, epoch + 1, {**a, **b, **times, "params": float(student.parameters)})
+            for student, a, b in zip(students, trained, tested, strict=True)
+        ]
+
+
+def _weight(batch: Batch, data: Data, step: int) -> float:
+    """This worker's share of the batch over the mean share."""
+    if _world() == 1:
+        return 1.0
+    whole = min(data.batch_size, len(data) - step * data.batch_size)
+    return len(batch.target) * _world() / whole
+
+
+def _trained(student: Student) -> dict[str, float]:
+    """Means over the samples of the epoch, of all workers; the first wait for the device."""
+    names = sorted(student.sums)
+    sums = torch.stack([student.sums[name] for name in names])
+    if _world() > 1:
+        dist.all_reduce(sums)
+    values = dict(zip(names, sums.tolist(), strict=True))
+    samples = values.pop("samples")
+    means = {name: value / samples for name, value in values.items()}
+    means["train_loss"] = sum(v for name, v in means.items() if name.startswith("loss_"))
+    means["lr"] = float(student.optimizer.param_groups[0]["lr"])
+    return means
+
+
+def _tested(students: Sequence[Student], data: Data) -> list[dict[str, float]]:
+    models = [student.model for student in students]
+    autocast = students[0].objective.autocast
+    val = evaluate(models, data.validation(), autocast=autocast)
+    test = evaluate(models, data.test(), autocast=autocast)
+    return [
+        {f"val_{name}": value for name, value in v.items()}
+        | {f"test_{name}": value for name, value in t.items()}
+        for v, t in zip(val, test, strict=True)
+    ]
+
+
+def _row(student: Student, epoch: int, metrics: dict[str, float]) -> Row:
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            reason = f"{name} became {value} in epoch {epoch}"
+            return Row(student.trial, epoch, metrics, "FAIL", reason)
+    return Row(student.trial, epoch, metrics)
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

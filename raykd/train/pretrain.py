@@ -1,0 +1,123 @@
+"""Where a teacher comes from: given weights, or a training of its own that is done once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raykd.data import Data
+from raykd.methods.vanilla import Vanilla
+from raykd.models.weights import load_weights
+from raykd.store import Folder
+from raykd.train.artefact import Artefacts
+from raykd.train.cohort import Cohort, Goal, Member
+from raykd.train.describe import describe
+from raykd.train.evaluate import evaluate
+from raykd.train.loop import Row
+from raykd.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Source:
+    """How to get a teacher.
+
+    Args:
+        make: Makes the network, already trained where `pretrained` says so.
+        data: What it was or is trained on, as `Data.describe` says.
+        recipe: How it is trained, where it has to be.
+        weights: A file with its weights: a path or `s3://`; see `raykd.models.weights`.
+        sha256: What that file's SHA-256 must be.
+        pretrained: Whether `make` returns a trained network, as torchvision's factories do.
+        seed: Of the training.
+    """
+
+    make: Callable[[], nn.Module]
+    data: dict[str, Any]
+    recipe: Recipe
+    weights: str | None = None
+    sha256: str | None = None
+    pretrained: bool = False
+    seed: int = 0
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether raykd trains this teacher itself."""
+        return self.weights is None and not self.pretrained
+
+    def key(self) -> dict[str, Any]:
+        """What the trained weights depend on."""
+        recipe = self.recipe.describe()
+        return {
+            "model": describe(self.make),
+            "data": self.data,
+            "recipe": recipe,
+            "seed": self.seed,
+        }
+
+    def ready(self, folder: Folder) -> bool:
+        """Whether there is nothing left to train."""
+        path = Artefacts(folder).path("teacher", self.key())
+        return not self.trained_here or folder.exists(f"{path}/artefact.json")
+
+    def train(self, folder: Folder, data: Data, device: torch.device) -> Iterator[Row]:
+        """Trains the teacher and stores it; yields a row after each epoch.
+
+        A training that was killed goes on from its last epoch.
+        """
+        artefacts = Artefacts(folder)
+        path = artefacts.path("teacher", self.key())
+        cohort = Cohort(
+            name="training",
+            members=[Member("teacher", Vanilla, seed=self.seed)],
+            student=self.make,
+            teacher=None,
+            data=data,
+            recipe=self.recipe,
+            folder=folder.sub(path),
+            artefact=artefacts,
+            device=device,
+            goal=Goal(),
+        )
+        for rows in cohort.run():
+            yield from rows
+        weights = folder.read(f"{path}/teacher/last.safetensors")
+        artefacts("teacher", self.key(), lambda: _tensors(weights))
+        for leftover in ("training", "teacher"):
+            folder.delete_all(f"{path}/{leftover}")
+
+    def load(self, folder: Folder) -> nn.Module:
+        """Returns the trained teacher, on the CPU.
+
+        Raises:
+            ValueError: The weights don't fit the network, or aren't the expected file.
+        """
+        model = self.make()
+        if self.weights is not None:
+            load_weights(model, self.weights, sha256=self.sha256)
+        elif not self.pretrained:
+            model.load_state_dict(Artefacts(folder)("teacher", self.key(), _untrained))
+        return model
+
+
+def record(model: nn.Module, data: Data) -> dict[str, float]:
+    """What a teacher can do: its accuracy on validation and test split, and its size."""
+    [val] = evaluate([model], data.validation())
+    [test] = evaluate([model], data.test())
+    return {
+        **{f"val_{name}": value for name, value in val.items()},
+        **{f"test_{name}": value for name, value in test.items()},
+        "params": float(sum(p.numel() for p in model.parameters())),
+    }
+
+
+def _tensors(data: bytes) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    tensors: dict[str, Tensor] = load(data)
+    return tensors
+
+
+def _untrained() -> dict[str, Tensor]:
+    raise RuntimeError("the teacher was asked for before it was trained")

@@ -1,0 +1,117 @@
+"""How a student is optimised: everything but the data, the networks and the method."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    SequentialLR,
+)
+
+from raykd.train.describe import describe
+
+Schedule = Literal["milestones", "cosine", "onecycle", "constant"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An optimizer, a schedule and a number of epochs; each student gets its own of each.
+
+    Args:
+        epochs: Passes over the training split.
+        optimizer: Called with the parameters to train.
+        schedule: `milestones` multiplies the learning rate by `decay` after each of the epochs
+            `milestones`; `cosine` brings it to 0; `onecycle` is torch's, with the optimizer's
+            learning rate as its peak; `constant` leaves it.
+        milestones: Epochs after which the rate decays: with 150, epoch 151 is the first at the
+            new rate.
+        decay: Factor at a milestone.
+        warmup: Epochs of linear growth from 0 before the schedule takes over.
+        clip: Largest gradient norm of a student, or None.
+        accumulate: Parts that a batch is cut into, each with a backward pass of its own, for one
+            optimizer step. Relational losses and batch norm see a part at a time.
+        precision: `bfloat16` runs the networks under autocast; losses are float32 in any case.
+            By default bfloat16 on a GPU and float32 on a CPU.
+        compile: Whether the networks go through `torch.compile`.
+    """
+
+    epochs: int
+    optimizer: Callable[..., Optimizer] = partial(SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
+    schedule: Schedule = "milestones"
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+    warmup: int = 0
+    clip: float | None = None
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs is {self.epochs}; at least one epoch is needed")
+        if self.schedule not in (known := ("milestones", "cosine", "onecycle", "constant")):
+            raise ValueError(f"unknown schedule {self.schedule!r}; known: {', '.join(known)}")
+        if self.milestones and self.schedule != "milestones":
+            raise ValueError(
+                f"milestones {self.milestones} have no meaning in the schedule {self.schedule!r};"
+                " leave them out, or take schedule='milestones'"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones are {self.milestones}; they must grow")
+        if not 0 <= self.warmup < self.epochs:
+            raise ValueError(f"warmup is {self.warmup} epochs; it must be below {self.epochs}")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"clip is {self.clip}; a gradient norm limit must be above 0")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate is {self.accumulate}; a batch has at least one part")
+
+    def tunable(self) -> set[str]:
+        """Names of the optimizer's arguments, which a study may search beside the method's."""
+        function = self.optimizer
+        while isinstance(function, partial):
+            function = function.func
+        parameters = list(inspect.signature(function).parameters)[1:]
+        return {name for name in parameters if name not in ("foreach", "fused", "args", "kwargs")}
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as JSON: with the same description the numbers are the same."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **plain,
+            "milestones": list(self.milestones),
+            "optimizer": describe(self.optimizer),
+        }
+
+    def build(
+        self, parameters: Iterable[nn.Parameter], steps_per_epoch: int, **overrides: float
+    ) -> tuple[Optimizer, LRScheduler]:
+        """Makes a student's optimizer and its schedule, which is stepped after each batch."""
+        optimizer = self.optimizer(list(parameters), **overrides)
+        total, warm = self.epochs * steps_per_epoch, self.warmup * steps_per_epoch
+        main = self._schedule(optimizer, total - warm, warm, steps_per_epoch)
+        if not warm:
+            return optimizer, main
+        growth = LinearLR(optimizer, start_factor=1 / warm, total_iters=warm - 1)
+        return optimizer, SequentialLR(optimizer, [growth, main], milestones=[warm])
+
+    def _schedule(
+        self, optimizer: Optimizer, steps: int, warm: int, steps_per_epoch: int
+    ) -> LRScheduler:
+        match self.schedule:
+            case "cosine":
+                return CosineAnnealingLR(optimizer, T_max=steps)
+            case "onecycle":
+                peak = [group["lr"] for group in optimizer.param_groups]
+                return OneCycleLR(optimizer, max_lr=peak, total_steps=steps + 1)
+            case _:
+                decays = [epoch * steps_per_epoch - warm for epoch in self.milestones]
+                return MultiStepLR(optimizer, decays, gamma=self.decay)

@@ -1,0 +1,205 @@
+"""A student: a model with its method, optimizer, schedule, random generator and running means."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raykd.data import Batch
+from raykd.methods import Method
+from raykd.models import Output
+from raykd.train.recipe import Recipe
+
+Wrap = Callable[[nn.Module], nn.Module]
+
+
+class Objective(nn.Module):
+    """The student's network and its method as one module: what is trained, and what DDP wraps."""
+
+    def __init__(self, model: nn.Module, method: Method, *, autocast: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.method = method
+        self.autocast = autocast
+
+    def forward(
+        self, batch: Batch, t: Output | None
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "B K"]]:
+        """Returns the terms of the loss and the student's logits, all in float32.
+
+        Without a teacher (as when the teacher itself is trained) the method sees the student's
+        own output in its place.
+        """
+        kind = batch.input.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
+            s: Output = self.model(batch.input)
+        with torch.autocast(kind, enabled=False):
+            s = s.map(torch.Tensor.float)
+            return self.method(s, t or s, batch), s.logits
+
+
+class Randomness:
+    """A generator of the student's own behind torch's global one, for its weights and dropout.
+
+    Its state is a function of (seed, epoch, rank): a resumed epoch draws what it drew before.
+    """
+
+    def __init__(self, seed: int, device: torch.device, rank: int = 0) -> None:
+        self.seed, self.rank = seed, rank
+        self.devices = [device] if device.type == "cuda" else []
+        self._states: list[Tensor] = []
+        self.restart(epoch=-1)
+
+    def restart(self, epoch: int) -> None:
+        """Sets the state that the epoch begins with."""
+        with torch.random.fork_rng(devices=self.devices):
+            mixed = np.random.SeedSequence([self.seed, epoch + 1, self.rank])
+            torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0]) >> 1)
+            self._states = self._read()
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Makes torch's global generator this student's within the block."""
+        with torch.random.fork_rng(devices=self.devices):
+            torch.set_rng_state(self._states[0])
+            for device, state in zip(self.devices, self._states[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self._states = self._read()
+
+    def _read(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.devices)]
+
+
+class Student:
+    """One trial in training.
+
+    Args:
+        trial: The trial's name in the study.
+        model: Makes the network.
+        method: Makes the method from one output of the student and one of the teacher.
+        example: Two inputs, to see the shapes by.
+        t: The teacher's output for `example`, or None when there is no teacher.
+        recipe: Optimizer and schedule.
+        steps_per_epoch: Batches in an epoch.
+        seed: Of the initial weights and of dropout.
+        overrides: Optimizer arguments that the trial sets.
+        rank: Number of this worker, where several train the student together.
+        wrap: Joins the workers' gradients, such as DistributedDataParallel; by default nothing.
+    """
+
+    def __init__(
+        self,
+        trial: str,
+        model: Callable[[], nn.Module],
+        method: Callable[[Output, Output], Method],
+        example: Float[Tensor, "2 ..."],
+        t: Output | None,
+        recipe: Recipe,
+        steps_per_epoch: int,
+        *,
+        seed: int = 0,
+        overrides: dict[str, float] | None = None,
+        rank: int = 0,
+        wrap: Wrap = lambda module: module,
+    ) -> None:
+        device = example.device
+        self.trial, self.recipe = trial, recipe
+        self.random = Randomness(seed, device, rank)
+        initial = Randomness(seed, device)
+        with initial.use():
+            network = model().to(device)
+            if device.type == "cuda":
+                network = network.to(memory_format=torch.channels_last)
+            with torch.no_grad():
+                s: Output = network.eval()(example)
+            objective = method(s, t or s).to(device)
+        autocast = (recipe.precision or _default_precision(device)) == "bfloat16"
+        self.objective = Objective(network, objective, autocast=autocast)
+        trained = [p for p in self.objective.parameters() if p.requires_grad]
+        self.optimizer, self.scheduler = recipe.build(trained, steps_per_epoch, **(overrides or {}))
+        self._module = wrap(torch.compile(self.objective) if recipe.compile else self.objective)
+        self.sums: dict[str, Tensor] = {}
+
+    @property
+    def model(self) -> nn.Module:
+        """The network that the study is about, without the method's learnable parts."""
+        return self.objective.model
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the network, the method's not counted."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    def begin(self, epoch: int) -> None:
+        """Starts an epoch, counted from 0."""
+        self.objective.train()
+        self.random.restart(epoch)
+        for module in (self.model, self.objective.method):
+            schedule = getattr(module, "schedule", None)
+            if schedule is not None:
+                schedule(epoch / self.recipe.epochs)
+        self.sums = {}
+
+    def step(self, batch: Batch, t: Output | None, weight: float = 1.0) -> None:
+        """Learns from a batch.
+
+        Args:
+            batch: This worker's share.
+            t: What the teacher says about it.
+            weight: The share's size over the mean size of the workers' shares, so that the mean
+                over workers is the mean over samples.
+        """
+        parts = min(self.recipe.accumulate, len(batch.target))
+        for part, t_part in _split(batch, t, parts):
+            share = len(part.target) / len(batch.target)
+            with self.random.use():
+                terms, logits = self._module(part, t_part)
+            (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
+            self._count(terms, logits.detach(), part.target)
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _count(self, terms: dict[str, Tensor], logits: Tensor, target: Tensor) -> None:
+        """Adds to the epoch's sums, on the device: nothing waits for it."""
+        n = len(target)
+        counted = {f"loss_{name}": term.detach() * n for name, term in terms.items()}
+        counted["train_top1"] = (logits.argmax(1) == target).sum()
+        counted["samples"] = torch.as_tensor(n, device=target.device)
+        for name, value in counted.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value.double()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an exact continuation after the current epoch needs; tensors and plain values."""
+        return {
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up where `state_dict` was taken."""
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+
+
+def _default_precision(device: torch.device) -> str:
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
+def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:
+    if parts == 1:
+        yield batch, t
+        return
+    for rows in torch.arange(len(batch.target), device=batch.target.device).chunk(parts):
+        part = Batch(*(field[rows] for field in batch))
+        yield part, t and t.map(lambda tensor, rows=rows: tensor[rows])

@@ -1,0 +1,63 @@
+"""cluster/kuberay.yaml against the published fields of the KubeRay resources."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+SCHEMA = Draft202012Validator(
+    json.loads((Path(__file__).parent / "kuberay_schema.json").read_text())
+)
+
+
+@pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
+def test_a_document_is_valid(kuberay, kind):
+    assert best_match(SCHEMA.iter_errors(kuberay[kind])) is None
+
+
+def broken(document, change):
+    document = copy.deepcopy(document)
+    change(document["spec"])
+    return document
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec: spec.update(enableInTreeAutoscalin=True),
+        lambda spec: spec.update(authOptions={"mode": "on"}),
+        lambda spec: spec["autoscalerOptions"].update(idleTimeoutSeconds="600"),
+        lambda spec: spec["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0}),
+        lambda spec: spec["workerGroupSpecs"][0].pop("groupName"),
+        lambda spec: spec["headGroupSpec"]["template"]["spec"]["containers"].clear(),
+    ],
+)
+def test_a_mistake_is_refused(kuberay, change):
+    assert not SCHEMA.is_valid(broken(kuberay["RayCluster"], change))
+
+
+def pods(spec):
+    return [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+
+
+def test_only_workers_ask_for_a_gpu_and_their_volumes_exist(kuberay):
+    head, *workers = pods(kuberay["RayCluster"]["spec"])
+    (container,) = head["template"]["spec"]["containers"]
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
+    for worker in workers:
+        spec = worker["template"]["spec"]
+        (container,) = spec["containers"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+def test_pods_get_their_rights_from_a_service_account_not_from_keys(kuberay):
+    for pod in pods(kuberay["RayCluster"]["spec"]):
+        spec = pod["template"]["spec"]
+        assert spec["serviceAccountName"] == "raykd"
+        assert all("env" not in c and "envFrom" not in c for c in spec["containers"])

@@ -1,0 +1,23 @@
+import torch
+
+from raykd.models import Output
+
+
+def _output(batch: int = 2) -> Output:
+    stages = (torch.ones(batch, 3, 4, 4), torch.ones(batch, 6, 2, 2))
+    return Output(torch.ones(batch, 5), stages, torch.ones(batch, 6), stages[:1])
+
+
+def test_map_reaches_every_tensor():
+    halved = _output().map(torch.Tensor.half)
+    tensors = [halved.logits, *halved.stages, halved.pooled, *halved.preacts]
+    assert all(t.dtype == torch.float16 for t in tensors)
+    assert len(tensors) == 5
+
+
+def test_once_computes_once_for_each_output():
+    output, calls = _output(), []
+    for _ in range(3):
+        assert output.once("gram 2", lambda: calls.append(1) or 7) == 7
+    assert calls == [1]
+    assert output.map(lambda t: t).once("gram 2", lambda: 8) == 8
