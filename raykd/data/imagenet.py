@@ -67,13 +67,14 @@ class Images:
         self.damaged: dict[str, str] = {}
         """Reason by name of each image that was skipped."""
         self._on_damaged = on_damaged
-        self._parts = _parts(str(root), validation, self.seed)
-        source, position = self._parts["train"]
+        self.parts = _parts(str(root), validation, self.seed)
+        """Where the samples of `train`, `validation` and `test` are."""
+        source, position = self.parts["train"]
         self.classes = len(source.classes)
         check(len(position), self.classes, self.batch_size, self.seed, self.rank, self.world)
         self.targets = torch.from_numpy(source.target[position]).to(self.device)
         local = "://" not in str(root)
-        self._load = Loader(self._parts, self.photo, decoders, self.world, self.device, fork=local)
+        self._load = Loader(self.parts, self.photo, decoders, self.world, self.device, fork=local)
         self._normalise = Normalise(MEAN, STD, self.device)
 
     def __len__(self) -> int:
@@ -82,7 +83,7 @@ class Images:
 
     def order(self, epoch: int) -> Int64[np.ndarray, "N"]:
         """Returns the order in which an epoch shows the training samples."""
-        source, position = self._parts["train"]
+        source, position = self.parts["train"]
         return block_order(position, block(len(source.target)), self.seed, epoch)
 
     def train(self, epoch: int) -> Iterator[Batch]:
@@ -110,10 +111,10 @@ class Images:
         """What the numbers depend on, as JSON."""
         return {
             "name": type(self).__name__,
-            "sha256": {split: part.source.sha256 for split, part in self._parts.items()},
+            "sha256": {split: part.source.sha256 for split, part in self.parts.items()},
             "classes": self.classes,
             "shape": list(self.shape),
-            **{split: len(part.position) for split, part in self._parts.items()},
+            **{split: len(part.position) for split, part in self.parts.items()},
             "seed": self.seed,
             "photo": self.photo.describe(),
             "mean": list(MEAN),
@@ -122,7 +123,7 @@ class Images:
         }
 
     def _centres(self, split: str) -> Iterator[Batch]:
-        count = len(self._parts[split].position)
+        count = len(self.parts[split].position)
         first, last = (count * rank // self.world for rank in (self.rank, self.rank + 1))
         starts = range(first, last, self.batch_size)
         asks = [

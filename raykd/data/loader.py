@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,13 +26,13 @@ class Ask(NamedTuple):
 
     split: str
     epoch: int | None
-    index: Int64[np.ndarray, "B"]
+    index: Int64[np.ndarray, "B"]  # type: ignore[assignment]  # it hides tuple.index
 
 
 class Decoded(NamedTuple):
     """A batch on the CPU."""
 
-    index: Int64[Tensor, "B"]
+    index: Int64[Tensor, "B"]  # type: ignore[assignment]
     image: UInt8[Tensor, "B 3 S S"]
     target: Int64[Tensor, "B"]
     damaged: list[tuple[str, str]]
@@ -127,5 +127,5 @@ class _Decoder(Dataset[Decoded]):
         )
 
 
-def _as_it_is(decoded: Decoded) -> Decoded:
+def _as_it_is(decoded: Any) -> Any:
     return decoded

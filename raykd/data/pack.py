@@ -83,7 +83,11 @@ class _Packing:
         return range(start, min(start + self.shard_images, len(self.folder.target)))
 
     def check_destination(self) -> None:
-        """Raises ValueError where other images were packed before."""
+        """Raises ValueError where other images were packed before, or nothing can be read."""
+        try:
+            self.filesystem.get_file_info(self.index_file)
+        except OSError as error:
+            raise ValueError(f"can't read {self.destination}: {error}") from error
         for file in (self.index_file, f"{self.shard_folder}/{shard_name(0)}"):
             there = self._described(file)
             if there and any(there.get(key) != value for key, value in self.contents.items()):

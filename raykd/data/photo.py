@@ -66,7 +66,7 @@ class Photo:
 
     def describe(self) -> dict[str, Any]:
         """The augmentation, as JSON."""
-        return {"size": self.size, "resize": self.resize, "area": AREA, "ratio": RATIO}
+        return {"size": self.size, "resize": self.resize, "area": [*AREA], "ratio": [*RATIO]}
 
 
 def decode(data: bytes) -> UInt8[Tensor, "3 H W"]:

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int64
 from pyarrow import fs
 
 from raykd.data.views import Purpose, random_order
@@ -28,21 +27,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SPLITS = ("train", "val", "test")
 THREADS = 8
 """That wait for a disk or a server; decoding has processes of its own."""
-
-
-class Source(Protocol):
-    """Images in a fixed order."""
-
-    classes: list[str]
-    target: Int64[np.ndarray, "N"]
-    sha256: str
-    """Of the names, sizes and classes of the images."""
-
-    def name(self, position: int) -> str:
-        """Returns the path of an image below the source."""
-
-    def read(self, positions: Sequence[int]) -> list[bytes]:
-        """Returns compressed images."""
 
 
 def block(count: int) -> int:
@@ -135,7 +119,7 @@ class Shards:
         filesystem, path = self._place
         try:
             return pq.read_table(f"{path}/index/{self.split}.parquet", filesystem=filesystem)
-        except (FileNotFoundError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowInvalid) as error:
             raise ValueError(
                 f"{self.root} has no complete split {self.split}: `raykd pack` makes it, or goes"
                 f" on where it stopped ({error})"
@@ -166,6 +150,10 @@ class Shards:
             raise ValueError(f"the shard {file} is damaged ({error})") from error
         images: list[bytes] = rows["image"].to_pylist()
         return images
+
+
+Source = Folder | Shards
+"""Images in a fixed order: `classes`, `target`, `sha256`, `name(position)`, `read(positions)`."""
 
 
 def fingerprint(

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Unpack
 
 import torch
-from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torchvision.io import write_jpeg
 
@@ -47,33 +46,36 @@ class Synthetic(Resident):
                 f"classes={classes}, shape={shape}, samples={samples}, tests={tests}:"
                 " each must be at least 1"
             )
-        self.classes, self.shape, self.noise = classes, shape, noise
-        self._counts = samples, tests
-        self.mean, self.std = (0.5,) * shape[0], (0.25,) * shape[0]
+        self.classes, self.mean, self.std = classes, (0.5,) * shape[0], (0.25,) * shape[0]
+        self._contents = make(classes, shape, samples, tests, noise)
         super().__init__(validation=validation, **stream)
 
     def load(self) -> Contents:
         """Returns the images."""
-        channels, height, width = self.shape
-        size = (self.classes, channels, -(-height // 4), -(-width // 4))
-        coarse = torch.from_numpy(random_noise(0, size))
-        # Mirror images are of the same class, as for photographs: the views flip.
-        coarse = (coarse + coarse.flip(3)) / 2**0.5
-        pattern = coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)[:, :, :height, :width]
-        return Contents(*self._make(pattern, 0), *self._make(pattern, 1))
-
-    def _make(
-        self, pattern: Tensor, split: int
-    ) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, "N"]]:
-        count = self._counts[split]
-        target = torch.arange(count) % self.classes
-        noise = torch.from_numpy(random_noise(1 + split, (count, *self.shape)))
-        return (127.5 + 40 * (pattern[target] + self.noise * noise)).clamp(0, 255).byte(), target
+        return self._contents
 
 
-def write_images(root: str | Path, data: Synthetic) -> None:
-    """Writes made-up images as JPEG files into `train/` and `val/` of `root`."""
-    train, train_target, test, test_target = data.load()
+def make(
+    classes: int, shape: tuple[int, int, int], samples: int, tests: int, noise: float = 1.0
+) -> Contents:
+    """Returns made-up images; the arguments are those of `Synthetic`."""
+    channels, height, width = shape
+    size = (classes, channels, -(-height // 4), -(-width // 4))
+    coarse = torch.from_numpy(random_noise(0, size))
+    # Mirror images are of the same class, as for photographs: the views flip.
+    coarse = (coarse + coarse.flip(3)) / 2**0.5
+    pattern = coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)[:, :, :height, :width]
+    parts: list[Tensor] = []
+    for series, count in ((1, samples), (2, tests)):
+        target = torch.arange(count) % classes
+        noisy = pattern[target] + noise * torch.from_numpy(random_noise(series, (count, *shape)))
+        parts += [(127.5 + 40 * noisy).clamp(0, 255).byte(), target]
+    return Contents(*parts)
+
+
+def write_images(root: str | Path, contents: Contents) -> None:
+    """Writes images as JPEG files into `train/` and `val/`, a folder for each class."""
+    train, train_target, test, test_target = contents
     for name, images, targets in (("train", train, train_target), ("val", test, test_target)):
         for i, (image, target) in enumerate(zip(images, targets.tolist(), strict=True)):
             folder = Path(root) / name / f"class{target:03d}"

@@ -235,7 +235,7 @@ def _fit(
             fit = _fit(layer, smaller, mean, teacher, data, artefact)
             transfer = find_transfer(layer.transfer)
             start = BregmanLayer(fit["mean"], fit["components"], transfer)
-        pca = BregmanPCA(rank, layer.transfer, cast(Any, mean)).fit(y, start)
+        pca = BregmanPCA(rank, layer.transfer, mean).fit(y, start)
         loss = torch.tensor(pca.loss_, dtype=torch.float64)
         return {"mean": pca.mean_, "components": pca.components_.T, "loss": loss}
 

@@ -22,7 +22,7 @@ def log_partition(
 ) -> Float[Tensor, ""]:
     """Returns ln Z: N times the mean of exp(score) over the positives and the negatives taken."""
     scores = torch.cat([positive[:, None], negative.masked_fill(~taken, -torch.inf)], 1)
-    count = taken.sum() + len(positive)
+    count = (taken.sum() + len(positive)).to(scores)
     return scores.flatten().logsumexp(0) - count.log() + log(samples)
 
 

@@ -32,7 +32,16 @@ class Make(Protocol):
         """Returns the tensors to keep."""
 
 
-class Method(nn.Module):
+class Addable(type):
+    """The type of methods: `CRD + KD` is the method with both objectives."""
+
+    def __add__(cls: type["Method"], other: type["Method"]) -> type["Method"]:  # type: ignore[misc]
+        from raykd.methods.sum import add
+
+        return add(cls, other)
+
+
+class Method(nn.Module, metaclass=Addable):
     """A paper's whole objective, the task loss included.
 
     The constructor takes one output of the student and one of the teacher, to see their shapes,
@@ -80,11 +89,15 @@ def names() -> list[str]:
 
 
 def find(name: str) -> type[Method]:
-    """Returns the method that `raykd/methods/<name>.py` defines.
+    """Returns the method that `raykd/methods/<name>.py` defines, or the sum `<name>+<name>`.
 
     Raises:
         ValueError: There is no such method.
     """
+    if "+" in name:
+        from raykd.methods.sum import add
+
+        return add(*map(find, name.split("+")))
     if name not in names():
         raise ValueError(f"unknown method {name!r}; known: {', '.join(names())}")
     return _defined(name)[0]

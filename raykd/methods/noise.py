@@ -10,9 +10,7 @@ from raykd.models import Output
 from raykd.modules.batch_statistics import on_batch_statistics
 
 
-def soft_cross_entropy(
-    y_s: Float[Tensor, "B K"], y_t: Float[Tensor, "B K"]
-) -> Float[Tensor, ""]:
+def soft_cross_entropy(y_s: Float[Tensor, "B K"], y_t: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
     """−Σ softmax(y_t) ln softmax(y_s) in nats, the mean over the batch; at least the entropy."""
     return -(y_t.softmax(1) * y_s.log_softmax(1)).sum(1).mean()
 

@@ -1,5 +1,7 @@
 """Knowledge Distillation by Sparse Representation Matching (Tran, Gabbouj and Iosifidis, 2021)."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -131,9 +133,6 @@ class SRM(Method):
         self.heads = nn.ModuleList(
             Dictionary(f_s.shape[1], m) for (f_s, _), m in zip(pairs, self.atoms, strict=True)
         )
-        self.dictionaries = nn.ModuleList(
-            Dictionary(width, m) for width, m in zip(widths, self.atoms, strict=True)
-        ).requires_grad_(False)
         self.config = {"size": size, "sparsity": sparsity, "epochs": dictionary_epochs}
         self.matches = matching > 0
 
@@ -144,7 +143,14 @@ class SRM(Method):
         def make() -> dict[str, Tensor]:
             return train_dictionaries(teacher, data, self.atoms, self.kept, self.epochs)
 
-        self.dictionaries.load_state_dict(artefact("srm_dictionaries", config, make))
+        state = artefact("srm_dictionaries", config, make)
+        self.dictionaries = []  # a list: they are no part of the student's state
+        for layer, atoms in enumerate(self.atoms):
+            dictionary = Dictionary(len(state[f"{layer}.atoms"]), atoms, seed=0)
+            dictionary.atoms.data = state[f"{layer}.atoms"]
+            dictionary.intercept.data = state[f"{layer}.intercept"]
+            head = cast(Dictionary, self.heads[layer])
+            self.dictionaries.append(dictionary.requires_grad_(False).to(head.atoms))
 
     def schedule(self, progress: float) -> None:
         """Matches sparse codes first; gives soft labels after."""
@@ -161,9 +167,7 @@ class SRM(Method):
         for layer, (f_s, f_t) in enumerate(stage_pairs(s, t)):
             size = common_size(f_s, f_t)
             nearest, mean = self._labels(t, layer, f_t, size)
-            head = self.heads[layer]
-            assert isinstance(head, Dictionary)
-            score = head.score(pooled_to(f_s, size))
+            score = cast(Dictionary, self.heads[layer]).score(pooled_to(f_s, size))
             pixel = pixel + pixel_loss(score, nearest, self.pixel_logits)
             image = image + image_loss(score, mean)
         return {"pixel": self.pixel * pixel, "image": self.image * image}
@@ -174,10 +178,8 @@ class SRM(Method):
         """Returns the most similar atom at each position, and the mean sparse code."""
 
         def make() -> tuple[Tensor, Tensor]:
-            dictionary = self.dictionaries[layer]
-            assert isinstance(dictionary, Dictionary)
             with torch.no_grad():
-                code = dictionary.code(pooled_to(f_t, size), self.kept[layer])
+                code = self.dictionaries[layer].code(pooled_to(f_t, size), self.kept[layer])
                 return code.argmax(1), code.mean((2, 3))
 
         return t.once(f"srm {self.config} {layer} {size}", make)
@@ -208,8 +210,7 @@ def train_dictionaries(
             for dictionary, f, k in zip(
                 dictionaries, _maps(teacher, batch, count), kept, strict=True
             ):
-                assert isinstance(dictionary, Dictionary)
-                loss = loss + F.mse_loss(dictionary.reconstruct(f, k), f)
+                loss = loss + F.mse_loss(cast(Dictionary, dictionary).reconstruct(f, k), f)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,6 +1,7 @@
 """Any `torch.nn.Module` as a raykd model, by naming where its features are."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any
 
@@ -35,6 +36,16 @@ class Wrapped(nn.Module):
     def head(self) -> nn.Module:
         """The module that turns `pooled` into `logits`."""
         return self.extractor.get_submodule(self.nodes[3])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Wrapped":
+        # Torchvision's extractor comes out of a copy in training mode, whatever it was in.
+        extractor = deepcopy(self.extractor, memo).train(self.extractor.training)
+        twin = Wrapped(extractor, *self.nodes)
+        memo[id(self)] = twin
+        modes = {name: module.training for name, module in self.named_modules()}
+        for name, module in twin.named_modules():
+            module.training = modes[name]
+        return twin
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Output:
         """Runs the network."""

@@ -59,7 +59,7 @@ def on_batch_statistics(model: M, fraction: float = 1.0) -> M:
             " choose a network with nn.BatchNorm layers"
         )
     shared: dict[int, Tensor] = {id(x): x for x in chain(model.parameters(), model.buffers())}
-    twin = copy.deepcopy(model, shared)  # type: ignore[arg-type]
+    twin = copy.deepcopy(model, shared)
     for name in names[: round(fraction * len(names))]:
         norm = twin.get_submodule(name)
         assert isinstance(norm, _BatchNorm)

@@ -1,7 +1,5 @@
 """Extended Bregman PCA (Amid et al., Layerwise Bregman Representation Learning, TMLR 2023)."""
 
-from typing import Literal, Self
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -57,7 +55,7 @@ class BregmanPCA:
         self,
         rank: int,
         transfer: str = "identity",
-        mean: Literal["dual", "joint"] = "dual",
+        mean: str = "dual",
         *,
         slope: float = 0.01,
         tolerance: float = 1e-6,
@@ -74,7 +72,7 @@ class BregmanPCA:
         self.iterations = iterations
 
     @torch.no_grad()
-    def fit(self, y: Rows, start: BregmanLayer | None = None) -> Self:
+    def fit(self, y: Rows, start: BregmanLayer | None = None) -> "BregmanPCA":
         """Finds m and V for the outputs `y`.
 
         Args:

@@ -4,7 +4,6 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from raykd.store.errors import MissingObjectError, StoreError
@@ -12,21 +11,6 @@ from raykd.store.local import LocalFiles
 from raykd.store.s3 import Bucket
 
 Paths = list[str]  # `list` means the method within the classes below
-
-
-class _Objects(Protocol):
-    """What a folder needs from the place where its bytes lie; keys use `/`."""
-
-    threads: int
-
-    def read(self, key: str) -> bytes: ...
-    def write(self, key: str, data: bytes) -> None: ...
-    def create(self, key: str, data: bytes) -> bool: ...
-    def exists(self, key: str) -> bool: ...
-    def list(self, prefix: str) -> Paths: ...
-    def folders(self, prefix: str) -> Paths: ...
-    def delete(self, keys: Paths) -> None: ...
-    def check(self, prefix: str, *, write: bool) -> None: ...
 
 
 class Folder:
@@ -151,7 +135,7 @@ class Folder:
         return f"{self._prefix}/{self._clean(path)}" if self._prefix else self._clean(path)
 
 
-def _parse(uri: str) -> tuple[str, str, _Objects]:
+def _parse(uri: str) -> tuple[str, str, LocalFiles | Bucket]:
     """Splits a URI into its normal form, the prefix within the place, and the place."""
     scheme = match[1].lower() if (match := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", uri)) else ""
     if uri.startswith("s3:/") and scheme == "":

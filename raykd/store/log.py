@@ -64,6 +64,8 @@ def read_log(folder: Folder, known: Log | None = None) -> Log:
 
 def _read(folder: Folder, known: Log, *, patient: bool) -> Log:
     log = Log()
+    # the tail first: what a compaction deletes from it later is in the snapshots listed after
+    listed = folder.list("tail")
     seen = positions(folder, log.warnings.append)
     log.newest = seen[-1] if seen else (0, 0)
     for position in reversed(seen):
@@ -81,7 +83,7 @@ def _read(folder: Folder, known: Log, *, patient: bool) -> Log:
             break
     covered = log.snapshot.covered if log.snapshot else (0, 0)
     wanted = []
-    for path in folder.list("tail"):
+    for path in listed:
         at = tail_position(path)
         if at is None:
             log.warnings.append(f"{folder.uri}/{path} is no object of raykd; skipped")

@@ -62,7 +62,12 @@ class Study:
         begun = pc.is_valid(table["number"])
         for trial in table.filter(pc.invert(begun))["trial"].to_pylist():
             self._warn(f"{self.folder.uri}: the beginning of trial {trial} is lost; skipped")
-        self._table = table.filter(begun)
+        table = table.filter(begun)
+        names = [f"last_{metric}" for metric in self.spec["metric"]]
+        for name in names:  # an objective that no trial has reported yet is null, not unknown
+            if name not in table.column_names and name not in ("last_params",):
+                table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+        self._table = table
 
     def trials(self) -> pa.Table:
         """Returns a row a trial, in the order of their numbers.

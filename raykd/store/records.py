@@ -134,11 +134,10 @@ def _numbers(key: str, values: dict[Any, Any]) -> dict[str, float]:
 
 
 def pack(records: Iterable[Record]) -> bytes:
-    """Returns JSON lines; the first one holds the number of records and the SHA-256 of the rest."""
-    lines = [to_json(record) for record in records]
-    body = "".join(f"{line}\n" for line in lines).encode()
-    head = {"layout": LAYOUT, "records": len(lines), "sha256": hashlib.sha256(body).hexdigest()}
-    return to_json(head).encode() + b"\n" + body
+    """Returns JSON lines; the first one holds the SHA-256 of the rest."""
+    body = "".join(f"{to_json(record)}\n" for record in records).encode()
+    head = to_json({"sha256": hashlib.sha256(body).hexdigest()})
+    return f"{head}\n".encode() + body
 
 
 def unpack(data: bytes) -> list[Record]:

@@ -81,7 +81,7 @@ def _differences(stored: Any, asked: Any, name: str) -> list[str]:
             for key in sorted({*stored, *asked})
             for line in _differences(stored.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
         ]
-    if to_json(stored) == to_json(asked):
+    if stored == asked or to_json(stored) == to_json(asked):  # 1 is 1.0, and NaN is NaN
         return []
     return [f"{name} is {_shown(stored)} there and {_shown(asked)} here"]
 

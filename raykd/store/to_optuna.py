@@ -1,5 +1,6 @@
 """A stored study as Optuna's, in memory."""
 
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,11 @@ def _frozen(
     state = TrialState[trial.state]
     if state == TrialState.COMPLETE and not finite:
         state = TrialState.FAIL
-    known = {name: item for name, item in space.items() if name in trial.config}
+    known = {
+        name: item
+        for name, item in space.items()
+        if name in trial.config and _contains(item, trial.config[name])
+    }
     attributes: dict[str, Any] = {
         "trial": trial.id,
         **{key: getattr(trial, key) for key in ("cohort", "role", "method", "seed", "config")},
@@ -107,22 +112,29 @@ def _covering(distribution: BaseDistribution, values: list[Any]) -> BaseDistribu
     A given setting, such as a paper's own, may lie outside of what is searched. Importances are
     computed from the parameters that all trials share, with equal distributions.
     """
-    outside = [
-        value
-        for value in values
-        if (isinstance(distribution, CategoricalDistribution) and value not in distribution.choices)
-        or (
-            isinstance(distribution, FloatDistribution | IntDistribution)
-            and not distribution._contains(distribution.to_internal_repr(value))
-        )
-    ]
+    outside: list[Any] = []
+    for value in values:
+        if not _contains(distribution, value) and value not in outside:
+            outside.append(value)
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        outside = [value for value in outside if _is_finite(value)]
     if not outside:
         return distribution
     if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution((*distribution.choices, *dict.fromkeys(outside)))
+        return CategoricalDistribution((*distribution.choices, *outside))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = min(distribution.low, *outside), max(distribution.high, *outside)
     log = distribution.log and low > 0
     if isinstance(distribution, IntDistribution) and all(float(v).is_integer() for v in outside):
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return _is_finite(value) and bool(distribution._contains(float(value)))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

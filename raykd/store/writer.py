@@ -2,7 +2,7 @@
 
 import warnings
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from raykd.store.errors import StoreError, StoreWarning, WriterReplacedError
 from raykd.store.folder import Folder
@@ -69,7 +69,7 @@ class Writer:
             self._lease.release()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Writer":
         return self
 
     def __exit__(

@@ -1,5 +1,17 @@
-"""Studies: the one place that knows Ray and Optuna."""
+"""Studies: the one place that knows Ray and Optuna. Names load on first use."""
 
-from raykd.study.study import Study
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raykd.study.study import Study as Study
 
 __all__ = ["Study"]
+
+
+def __getattr__(name: str) -> object:
+    """Imports `Study`, and torch with it, when it is asked for."""
+    if name != "Study":
+        raise AttributeError(f"raykd.study has no {name!r}; it offers Study")
+    from raykd.study.study import Study
+
+    return Study

@@ -69,8 +69,15 @@ def _command(study: Study) -> Callable[..., None]:
         report: Annotated[bool, typer.Option(help="Write the page at the end.")] = True,
     ) -> None:
         chosen = dict(
-            name=name, trials=trials, cohort=cohort, batch_size=batch_size, seed=seed, seeds=seeds,
-            sampler=sampler, teacher_weights=teacher_weights or None, workers=workers,
+            name=name,
+            trials=trials,
+            cohort=cohort,
+            batch_size=batch_size,
+            seed=seed,
+            seeds=seeds,
+            sampler=sampler,
+            teacher_weights=teacher_weights or None,
+            workers=workers,
             concurrent=concurrent,
         )
         _run(study, chosen, epochs, data, smoke, storage, report)
@@ -103,7 +110,11 @@ def _run(
         raise typer.Exit(EXIT_BAD_INPUT) from error
     except KeyboardInterrupt as stop:
         again = " ".join([sys.argv[0], *sys.argv[1:]])
-        console.print(f"stopped; what is finished is stored. To go on: {again}", highlight=False)
+        console.print(
+            f"stopped; what is finished is stored. To go on: {again}",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from stop
     if report:
         page = ["report", storage, study.name]
@@ -118,5 +129,7 @@ def _data(default: MakeData, asked: str) -> MakeData:
         if "root" in inspect.signature(default).parameters:
             return partial(default, root=asked)
         if Path(asked).exists() or "/" in asked:
-            raise ValueError(f"the study's data set takes no folder, and {asked!r} is one") from None
+            raise ValueError(
+                f"the study's data set takes no folder, and {asked!r} is one"
+            ) from None
         raise

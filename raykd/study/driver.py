@@ -2,7 +2,6 @@
 
 import logging
 import os
-import platform
 import shlex
 import signal
 import sys
@@ -24,12 +23,12 @@ from raykd.store import Folder, Store, open_store
 from raykd.study import actors, capacity
 from raykd.study.check import check
 from raykd.study.ledger import Ledger
-from raykd.study.lesson import Lesson
+from raykd.study.lesson import Lesson, fitted
 from raykd.study.origin import origin
 from raykd.study.progress import Display
 from raykd.study.search import Search
 from raykd.study.study import Study, method_name
-from raykd.train.describe import describe
+from raykd.train.describe import describe, locate
 from raykd.train.loop import Row
 from raykd.train.pretrain import Source
 
@@ -38,6 +37,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",  # a cloud's GPU machine takes minutes to boot
 }
 
 
@@ -101,6 +101,7 @@ def _spec(study: Study, data: Data, source: Source) -> dict[str, Any]:
         "cohort": study.cohort,
         "epochs": study.epochs,
         "sampler": study.sampler,
+        "made_by": {"student": locate(fitted(study.student, data)), "data": locate(study.data)},
         "command": shlex.join([os.path.basename(sys.executable), *sys.argv]),
         **origin(),
     }
@@ -193,11 +194,11 @@ def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> No
     total = -(-study.trials // study.cohort) * study.seeds or 1
     display.expect(total * study.epochs, ledger.epochs_done())
     if means.workers:
-        head = {"driver": 0.01} if capacity.has("driver") else {}
+        head = {"driver": 0.01} if capacity.has("driver") else {"CPU": 0.01}
         target: Any = partial(
             actors.with_train, lesson=lesson, workers=means.workers, gpus=means.gpus
         )
-        target = tune.with_resources(target, {"CPU": 0 if head else 0.01, **head})
+        target = tune.with_resources(target, head)
     else:
         target = tune.with_resources(partial(actors.in_actor, lesson=lesson), {"CPU": study.cpus})
     bridge = Bridge(ledger, display)

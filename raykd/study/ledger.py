@@ -30,7 +30,9 @@ class Ledger:
         self.known: dict[str, int] = {}
         self._cost: dict[str, dict[str, float]] = {}
 
-    def restore(self, trials: list[dict[str, Any]], curves: dict[str, dict[int, list[float]]]) -> None:
+    def restore(
+        self, trials: list[dict[str, Any]], curves: dict[str, dict[int, list[float]]]
+    ) -> None:
         """Takes up what the store holds.
 
         Args:
@@ -51,8 +53,9 @@ class Ledger:
         """The next cohort to teach, or None if there is none now."""
         if not self.waiting:
             planned = self.search.next() or []
-            self.writer.append([_trial(plan, s, self.study) for plan in planned
-                                for s in plan.settings])
+            self.writer.append(
+                [_trial(plan, s, self.study) for plan in planned for s in plan.settings]
+            )
             self.waiting += planned
         if not self.waiting:
             return None
@@ -71,8 +74,9 @@ class Ledger:
         for row in new:
             self.known[row.trial] = row.epoch
             self._count(row)
-            records.append({"kind": "report", "trial": row.trial, "epoch": row.epoch,
-                            "metrics": row.metrics})
+            records.append(
+                {"kind": "report", "trial": row.trial, "epoch": row.epoch, "metrics": row.metrics}
+            )
             if row.state != "RUNNING":
                 records.append(self._end(row))
         self.writer.append(records)
@@ -99,13 +103,31 @@ class Ledger:
     def teacher(self, metrics: dict[str, float]) -> None:
         """Writes down what the teacher can do."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.writer.append([
-            {"kind": "trial", "trial": "teacher", "number": -1, "cohort": "", "role": "teacher",
-             "method": "", "seed": self.study.seed, "config": {}, "time": now},
-            {"kind": "report", "trial": "teacher", "epoch": 1, "metrics": metrics},
-            {"kind": "end", "trial": "teacher", "state": "COMPLETE", "reason": "",
-             "checkpoint": "", "cost": {}, "params": int(metrics["params"])},
-        ])
+        self.writer.append(
+            [
+                {
+                    "kind": "trial",
+                    "trial": "teacher",
+                    "number": -1,
+                    "cohort": "",
+                    "role": "teacher",
+                    "method": "",
+                    "seed": self.study.seed,
+                    "config": {},
+                    "time": now,
+                },
+                {"kind": "report", "trial": "teacher", "epoch": 1, "metrics": metrics},
+                {
+                    "kind": "end",
+                    "trial": "teacher",
+                    "state": "COMPLETE",
+                    "reason": "",
+                    "checkpoint": "",
+                    "cost": {},
+                    "params": int(metrics["params"]),
+                },
+            ]
+        )
 
     def _count(self, row: Row) -> None:
         cost = self._cost.setdefault(row.trial, {"seconds": 0.0, "epochs": 0.0})
@@ -151,9 +173,13 @@ def _plans(trials: list[dict[str, Any]], space: list[str]) -> list[Plan]:
                 row["trial"],
                 row["role"],
                 row["method"],
-                {n.removeprefix("config_"): v for n, v in row.items()
-                 if n.startswith("config_") and v is not None
-                 and (row["role"] == "reference" or n.removeprefix("config_") in space)},
+                {
+                    n.removeprefix("config_"): v
+                    for n, v in row.items()
+                    if n.startswith("config_")
+                    and v is not None
+                    and (row["role"] == "reference" or n.removeprefix("config_") in space)
+                },
                 None if row["number"] < 0 else row["number"],
             )
             for row in cohorts[name]

@@ -101,9 +101,7 @@ class Display:
         if "study" not in self._tasks:
             self._tasks["study"] = self._bars.add_task("study", total=self._total, note="")
         best = f"best so far {self.best[0]:.4f} (trial {self.best[1]})" if self.best else ""
-        self._bars.update(
-            self._tasks["study"], completed=self._done, note=f"{best}{self._left()}"
-        )
+        self._bars.update(self._tasks["study"], completed=self._done, note=f"{best}{self._left()}")
 
     def _left(self) -> str:
         fresh = self._done - self._before

@@ -221,7 +221,9 @@ def method_class(method: MakeMethod) -> type[Method]:
     while isinstance(method, partial):
         method = method.func
     if not (inspect.isclass(method) and issubclass(method, Method)):
-        raise ValueError(f"{method!r} is no method; give a class of raykd.methods or a partial of it")
+        raise ValueError(
+            f"{method!r} is no method; give a class of raykd.methods or a partial of it"
+        )
     return method
 
 

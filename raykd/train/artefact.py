@@ -9,6 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from raykd.store import Folder, StoreError
+from raykd.store.errors import MissingObjectError
 
 
 class Artefacts:
@@ -36,7 +37,8 @@ class Artefacts:
         """Returns the stored tensors, on the CPU; makes and stores them if they aren't there.
 
         Raises:
-            StoreError: What is stored isn't what was written: its SHA-256 differs.
+            StoreError: What is stored isn't what was written: a part is missing, or its SHA-256
+                differs.
         """
         path = self.path(kind, config)
         record = f"{path}/artefact.json"
@@ -48,12 +50,18 @@ class Artefacts:
             description = {"kind": kind, "sha256": sha256, **self.shared, **config}
             text = json.dumps(description, sort_keys=True, indent=1, default=str)
             self.folder.write(record, text.encode(), if_absent=True)
-        sha256 = json.loads(self.folder.read(record))["sha256"]
-        stored = self.folder.read(f"{path}/{sha256}.safetensors")
+        try:
+            sha256 = json.loads(self.folder.read(record))["sha256"]
+            stored = self.folder.read(f"{path}/{sha256}.safetensors")
+        except (json.JSONDecodeError, KeyError, MissingObjectError) as error:
+            raise StoreError(
+                f"the artefact {path} is not whole ({error}); delete that folder to have it made"
+                " again"
+            ) from error
         if hashlib.sha256(stored).hexdigest() != sha256:
             raise StoreError(
                 f"the artefact {path} was changed after it was written: its SHA-256 is not"
-                f" {sha256}. Delete that folder to have it made again"
+                f" {sha256}; delete that folder to have it made again"
             )
         tensors: dict[str, Tensor] = load(stored)
         return tensors

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
 from raykd.data import Batch
+from raykd.train import workers
 
 
 @torch.no_grad()
@@ -21,14 +21,15 @@ def evaluate(
     Returns:
         For each model `top1` and `top5` (accuracies in [0, 1]; `top5` counts the best of five, or
         of all classes where there are fewer) and `loss` (cross-entropy in nats).
+
+    Raises:
+        ValueError: There are no samples at all.
     """
     for model in models:
         model.eval()
-    sums: list[torch.Tensor] | None = None
+    device = next((p.device for model in models for p in model.parameters()), torch.device("cpu"))
+    sums = torch.zeros(len(models), 4, dtype=torch.float64, device=device)
     for batch in batches:
-        sums = sums or [
-            torch.zeros(4, dtype=torch.float64, device=batch.target.device) for _ in models
-        ]
         for model, total in zip(models, sums, strict=True):
             with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=autocast):
                 logits = model(batch.input).logits
@@ -37,13 +38,11 @@ def evaluate(
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == batch.target[:, None]
             counts = (best[:, 0].sum(), best.sum(), loss, torch.tensor(len(batch.target)))
             total += torch.stack([value.to(total) for value in counts])
-    if sums is None:
-        raise ValueError("there is nothing to evaluate on: the split has no samples")
-    table = torch.stack(sums)
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(table)
-    top1, top5, loss, count = table.T.tolist()
-    return [
-        {"top1": top1[i] / count[i], "top5": top5[i] / count[i], "loss": loss[i] / count[i]}
-        for i in range(len(models))
-    ]
+    workers.add_up(sums)
+    if not sums[:, 3].all():
+        raise ValueError(
+            "there is nothing to evaluate on: the split has no samples; give the data a validation"
+            " and a test split"
+        )
+    names = ("top1", "top5", "loss")
+    return [dict(zip(names, row[:3], strict=True)) for row in (sums / sums[:, 3:]).tolist()]

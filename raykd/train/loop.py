@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 
 from raykd.data import Batch, Data
+from raykd.train import workers
 from raykd.train.evaluate import evaluate
 from raykd.train.student import Student
 from raykd.train.teacher import Teacher
@@ -22,8 +22,9 @@ class Row:
         trial: Its name.
         epoch: Counted from 1.
         metrics: Accuracies in [0, 1], cross-entropies in nats, `loss_<term>` as weighted in the
-            loss, `seconds` of wall time that the cohort took for the epoch, `share_seconds` of it
-            for this student, `data_wait_seconds` in them, `images_per_second` over all workers.
+            loss, `lr` of the epoch's last step, `seconds` of wall time that the cohort took for
+            the epoch, `share_seconds` of it for this student, `data_wait_seconds` in them,
+            `images_per_second` over all workers.
         state: `RUNNING`, or how the trial ended with this epoch: `COMPLETE`, `PRUNED`, `FAIL`.
         reason: Why it ended, where that needs saying.
     """
@@ -59,7 +60,7 @@ class Clock:
             "seconds": seconds,
             "share_seconds": seconds / students,
             "data_wait_seconds": self.waited,
-            "images_per_second": self.samples * _world() / seconds,
+            "images_per_second": self.samples * workers.world() / seconds,
         }
 
 
@@ -100,28 +101,29 @@ def fit(
 
 def _weight(batch: Batch, data: Data, step: int) -> float:
     """This worker's share of the batch over the mean share."""
-    if _world() == 1:
+    if workers.world() == 1:
         return 1.0
     whole = min(data.batch_size, len(data) - step * data.batch_size)
-    return len(batch.target) * _world() / whole
+    return len(batch.target) * workers.world() / whole
 
 
 def _trained(student: Student) -> dict[str, float]:
     """Means over the samples of the epoch, of all workers; the first wait for the device."""
     names = sorted(student.sums)
     sums = torch.stack([student.sums[name] for name in names])
-    if _world() > 1:
-        dist.all_reduce(sums)
+    workers.add_up(sums)
     values = dict(zip(names, sums.tolist(), strict=True))
     samples = values.pop("samples")
     means = {name: value / samples for name, value in values.items()}
     means["train_loss"] = sum(v for name, v in means.items() if name.startswith("loss_"))
-    means["lr"] = float(student.optimizer.param_groups[0]["lr"])
+    means["lr"] = student.lr
     return means
 
 
 def _tested(students: Sequence[Student], data: Data) -> list[dict[str, float]]:
     models = [student.model for student in students]
+    for model in models:
+        workers.share_buffers(model)
     autocast = students[0].objective.autocast
     val = evaluate(models, data.validation(), autocast=autocast)
     test = evaluate(models, data.test(), autocast=autocast)
@@ -138,7 +140,3 @@ def _row(student: Student, epoch: int, metrics: dict[str, float]) -> Row:
             reason = f"{name} became {value} in epoch {epoch}"
             return Row(student.trial, epoch, metrics, "FAIL", reason)
     return Row(student.trial, epoch, metrics)
-
-
-def _world() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

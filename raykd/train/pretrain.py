@@ -65,6 +65,9 @@ class Source:
         """Trains the teacher and stores it; yields a row after each epoch.
 
         A training that was killed goes on from its last epoch.
+
+        Raises:
+            RuntimeError: It diverged.
         """
         artefacts = Artefacts(folder)
         path = artefacts.path("teacher", self.key())
@@ -80,8 +83,13 @@ class Source:
             device=device,
             goal=Goal(),
         )
-        for rows in cohort.run():
-            yield from rows
+        for [row] in cohort.run():
+            yield row
+            if row.state == "FAIL":
+                raise RuntimeError(
+                    f"the teacher's training failed: {row.reason}; give teacher_recipe a lower"
+                    " learning rate, or teacher_weights"
+                )
         weights = folder.read(f"{path}/teacher/last.safetensors")
         artefacts("teacher", self.key(), lambda: _tensors(weights))
         for leftover in ("training", "teacher"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import (
@@ -31,7 +32,7 @@ class Recipe:
         optimizer: Called with the parameters to train.
         schedule: `milestones` multiplies the learning rate by `decay` after each of the epochs
             `milestones`; `cosine` brings it to 0; `onecycle` is torch's, with the optimizer's
-            learning rate as its peak; `constant` leaves it.
+            learning rate as its peak and its momentum as it is; `constant` leaves it.
         milestones: Epochs after which the rate decays: with 150, epoch 151 is the first at the
             new rate.
         decay: Factor at a milestone.
@@ -65,10 +66,25 @@ class Recipe:
                 f"milestones {self.milestones} have no meaning in the schedule {self.schedule!r};"
                 " leave them out, or take schedule='milestones'"
             )
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones are {self.milestones}; they must grow")
         if not 0 <= self.warmup < self.epochs:
-            raise ValueError(f"warmup is {self.warmup} epochs; it must be below {self.epochs}")
+            raise ValueError(
+                f"warmup is {self.warmup} epochs; it must be at least 0 and below the"
+                f" {self.epochs} of the training"
+            )
+        if self.warmup and self.schedule == "onecycle":
+            raise ValueError(
+                f"warmup is {self.warmup} epochs, but the schedule 'onecycle' has a warm-up of its"
+                " own; leave warmup out"
+            )
+        if list(self.milestones) != sorted({*self.milestones} - {*range(self.warmup + 1)}):
+            raise ValueError(
+                f"milestones are {self.milestones}; they must grow, and the first must come after"
+                f" epoch {self.warmup}, the end of the warm-up"
+            )
+        if self.decay <= 0:
+            raise ValueError(f"decay is {self.decay}; the factor must be above 0, such as 0.1")
+        if self.precision not in (None, "float32", "bfloat16"):
+            raise ValueError(f"unknown precision {self.precision!r}; known: float32, bfloat16")
         if self.clip is not None and self.clip <= 0:
             raise ValueError(f"clip is {self.clip}; a gradient norm limit must be above 0")
         if self.accumulate < 1:
@@ -81,6 +97,11 @@ class Recipe:
             function = function.func
         parameters = list(inspect.signature(function).parameters)[1:]
         return {name for name in parameters if name not in ("foreach", "fused", "args", "kwargs")}
+
+    def autocast(self, device: torch.device) -> bool:
+        """Whether networks on this device run in bfloat16."""
+        default = "bfloat16" if device.type == "cuda" else "float32"
+        return (self.precision or default) == "bfloat16"
 
     def describe(self) -> dict[str, Any]:
         """The recipe as JSON: with the same description the numbers are the same."""
@@ -111,7 +132,7 @@ class Recipe:
                 return CosineAnnealingLR(optimizer, T_max=steps)
             case "onecycle":
                 peak = [group["lr"] for group in optimizer.param_groups]
-                return OneCycleLR(optimizer, max_lr=peak, total_steps=steps + 1)
+                return OneCycleLR(optimizer, peak, total_steps=steps + 1, cycle_momentum=False)
             case _:
                 decays = [epoch * steps_per_epoch - warm for epoch in self.milestones]
                 return MultiStepLR(optimizer, decays, gamma=self.decay)

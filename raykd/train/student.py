@@ -1,13 +1,15 @@
 """A student: a model with its method, optimizer, schedule, random generator and running means."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from raykd.data import Batch
 from raykd.methods import Method
@@ -29,7 +31,7 @@ class Objective(nn.Module):
     def forward(
         self, batch: Batch, t: Output | None
     ) -> tuple[dict[str, Tensor], Float[Tensor, "B K"]]:
-        """Returns the terms of the loss and the student's logits, all in float32.
+        """Returns the terms of the loss and the student's logits (no gradient), all in float32.
 
         Without a teacher (as when the teacher itself is trained) the method sees the student's
         own output in its place.
@@ -39,7 +41,7 @@ class Objective(nn.Module):
             s: Output = self.model(batch.input)
         with torch.autocast(kind, enabled=False):
             s = s.map(torch.Tensor.float)
-            return self.method(s, t or s, batch), s.logits
+            return self.method(s, t or s, batch), s.logits.detach()
 
 
 class Randomness:
@@ -118,12 +120,14 @@ class Student:
             with torch.no_grad():
                 s: Output = network.eval()(example)
             objective = method(s, t or s).to(device)
-        autocast = (recipe.precision or _default_precision(device)) == "bfloat16"
-        self.objective = Objective(network, objective, autocast=autocast)
+        self.objective = Objective(network, objective, autocast=recipe.autocast(device))
         trained = [p for p in self.objective.parameters() if p.requires_grad]
         self.optimizer, self.scheduler = recipe.build(trained, steps_per_epoch, **(overrides or {}))
-        self._module = wrap(torch.compile(self.objective) if recipe.compile else self.objective)
+        if recipe.compile:
+            self.objective.compile()
+        self._module = wrap(self.objective)
         self.sums: dict[str, Tensor] = {}
+        self.lr = 0.0
 
     @property
     def model(self) -> nn.Module:
@@ -155,17 +159,25 @@ class Student:
                 over workers is the mean over samples.
         """
         parts = min(self.recipe.accumulate, len(batch.target))
-        for part, t_part in _split(batch, t, parts):
+        for i, (part, t_part) in enumerate(_split(batch, t, parts)):
             share = len(part.target) / len(batch.target)
-            with self.random.use():
-                terms, logits = self._module(part, t_part)
-            (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
-            self._count(terms, logits.detach(), part.target)
+            with self._joined(i == parts - 1):
+                with self.random.use():
+                    terms, logits = self._module(part, t_part)
+                (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
+            self._count(terms, logits, part.target)
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip)
+        self.lr = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _joined(self, last: bool) -> AbstractContextManager[None]:
+        """Workers meet once a step, however many parts each has."""
+        if isinstance(self._module, DistributedDataParallel) and not last:
+            return self._module.no_sync()
+        return nullcontext()
 
     @torch.no_grad()
     def _count(self, terms: dict[str, Tensor], logits: Tensor, target: Tensor) -> None:
@@ -192,14 +204,10 @@ class Student:
         self.scheduler.load_state_dict(state["scheduler"])
 
 
-def _default_precision(device: torch.device) -> str:
-    return "bfloat16" if device.type == "cuda" else "float32"
-
-
 def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:
     if parts == 1:
         yield batch, t
         return
-    for rows in torch.arange(len(batch.target), device=batch.target.device).chunk(parts):
+    for rows in torch.arange(len(batch.target), device=batch.target.device).tensor_split(parts):
         part = Batch(*(field[rows] for field in batch))
-        yield part, t and t.map(lambda tensor, rows=rows: tensor[rows])
+        yield part, t and t.map(partial(torch.index_select, dim=0, index=rows))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from raykd.data.stream import check, shares, split
+from raykd.data.stream import block_order, check, shares, split
 
 
 def test_split_is_disjoint_complete_and_by_seed():
@@ -13,6 +13,21 @@ def test_split_is_disjoint_complete_and_by_seed():
     assert (held_out == again[1]).all()
     assert (held_out != split(1000, 0.1, seed=1)[1]).any()
     assert len(split(10, 0.0, seed=0)[1]) == 0
+
+
+def test_whole_blocks_are_held_out():
+    train, held_out = split(1000, 0.1, seed=0, block=10)
+    assert (len(train), len(held_out)) == (900, 100)
+    assert len(set(held_out // 10)) == 10
+
+
+def test_blocks_stay_together():
+    position = np.array([0, 1, 2, 5, 6, 7, 8, 9, 10, 11])
+    order = block_order(position, 4, seed=0, epoch=0)
+    assert sorted(order) == list(range(10))
+    runs = [i for i in range(1, 10) if position[order[i]] // 4 != position[order[i - 1]] // 4]
+    assert len(runs) == 2
+    assert {tuple(block_order(position, 4, 0, epoch)) for epoch in range(50)} != {tuple(order)}
 
 
 @pytest.mark.parametrize("validation", [-0.1, 1.0, 0.99, 0.001])

@@ -94,6 +94,20 @@ def test_a_copy_stands_alone():
     assert twin(x).logits.abs().max() == 0
 
 
+def test_a_copy_is_in_the_same_mode():
+    model = _wrapped(Small())
+    for mode in (True, False, True):
+        twin = copy.deepcopy(model.train(mode))
+        assert {module.training for module in twin.modules()} == {mode}
+        x = torch.randn(4, 3, 16, 16)
+        assert torch.equal(twin(x).stages[1], model(x).stages[1])
+    frozen = model.get_submodule("extractor.early.1").eval()
+    twin = copy.deepcopy(model)
+    assert twin.training
+    assert not frozen.training
+    assert not twin.get_submodule("extractor.early.1").training
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -48,7 +48,7 @@ def finished(number, *values, state="COMPLETE", **fields):
 
 def bury(folder, term):
     """Makes a writer in this very process count as dead."""
-    folder.write(f"writer/{term:06d}.beat", json.dumps({"time": 0, "closed": True}).encode())
+    folder.write(f"writer/{term:06d}.beat", json.dumps({"time": 0.0, "closed": True}).encode())
 
 
 class KilledError(BaseException):

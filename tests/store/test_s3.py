@@ -112,7 +112,9 @@ def test_what_cannot_be_deleted_is_said(canned, moto_s3):
 
 def test_unreachable_endpoint(moto_s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hidden@127.0.0.1:1")
-    with pytest.raises(StoreError, match=r"endpoint http://127.0.0.1:1 cannot be reached") as caught:
+    with pytest.raises(
+        StoreError, match=r"endpoint http://127.0.0.1:1 cannot be reached"
+    ) as caught:
         Folder(moto_s3).check()
     assert "hidden" not in str(caught.value)
 

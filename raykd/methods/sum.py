@@ -1,0 +1,142 @@
+"""Sums of methods: `CRD + KD` is a method with both objectives and all their hyperparameters.
+
+The sum's class has the parts' names, in alphabetical order, as its own (`crd+kd`). It is found by
+that name and pickled by it, as any other class is.
+"""
+
+import inspect
+from functools import cache
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raykd.data import Batch, Data
+from raykd.methods.method import Artefact, Method, find
+from raykd.models import Output
+
+TASK = "gamma"
+"""What every method calls the weight of its cross-entropy with the classes."""
+
+
+class _Sum(Method):
+    """The sum of several methods; the task loss is counted once.
+
+    A part's hyperparameter `x` is called `<part>_x` here, and its terms `<part>_<term>`, but for a
+    term that is called as the part. The parts' own cross-entropies (the term `ce`) are left out,
+    and their weights (`gamma`) with them: there is one, in the steps in which a part has one.
+
+    Args:
+        <part>_weight: Multiplies all terms of a part; 1.
+        gamma: Weight of the cross-entropy; 1, as the CRD benchmark has it with two methods.
+    """
+
+    parts: ClassVar[dict[str, type[Method]]]
+
+    def __init__(self, s: Output, t: Output, **config: Any) -> None:
+        super().__init__(s, t)
+        known = self.hyperparameters()
+        unknown = sorted(config.keys() - known.keys())
+        if unknown:
+            raise ValueError(
+                f"unknown hyperparameters {', '.join(unknown)} of {type(self).__name__}; known:"
+                f" {', '.join(known)}"
+            )
+        config = {**known, **config}
+        self.gamma = config[TASK]
+        self.weights = {name: config[f"{name}_weight"] for name in self.parts}
+        self.methods = nn.ModuleDict()
+        for name, part in self.parts.items():
+            own = {key: config[f"{name}_{key}"] for key in part.hyperparameters() if key != TASK}
+            self.methods[name] = part(s, t, **own)
+
+    def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
+        """Prepares each part."""
+        for method in self._methods().values():
+            method.prepare(teacher, data, artefact)
+
+    def schedule(self, progress: float) -> None:
+        """Tells each part."""
+        for method in self._methods().values():
+            method.schedule(progress)
+
+    def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Returns the terms of all parts."""
+        terms: dict[str, Tensor] = {}
+        for name, method in self._methods().items():
+            for term, value in method(s, t, batch).items():
+                if term == "ce":
+                    terms["ce"] = self.gamma * F.cross_entropy(s.logits, batch.target)
+                else:
+                    key = name if term == name else f"{name}_{term}"
+                    terms[key] = self.weights[name] * value
+        return terms
+
+    def _methods(self) -> dict[str, Method]:
+        return {name: m for name, m in self.methods.items() if isinstance(m, Method)}
+
+
+def add(*methods: type[Method]) -> type[Method]:
+    """Returns the class whose objective is the sum of the methods'.
+
+    Raises:
+        ValueError: A method is there twice.
+    """
+    parts: list[type[Method]] = []
+    for method in methods:
+        parts += method.parts.values() if issubclass(method, _Sum) else [method]
+    names = [_name(part) for part in parts]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is in the sum twice; raise its weight instead")
+    return _class(tuple(sorted(parts, key=_name)))
+
+
+def __getattr__(name: str) -> type[Method]:
+    """Makes the class `<name>+<name>` when it is looked up, as pickle does."""
+    parts = name.split("+")
+    if len(parts) < 2:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return add(*map(find, parts))
+    except ValueError as error:
+        raise AttributeError(str(error)) from error
+
+
+@cache
+def _class(parts: tuple[type[Method], ...]) -> type[Method]:
+    names = [_name(part) for part in parts]
+    keywords = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for key, default in _hyperparameters(dict(zip(names, parts, strict=True))).items()
+    ]
+    positional = list(inspect.signature(Method).parameters.values())
+    name = "+".join(names)
+    described = "\n".join(f"        {parameter.name}:" for parameter in keywords)
+    made = type(
+        name,
+        (_Sum,),
+        {
+            "__module__": __name__,
+            "__qualname__": name,
+            "__doc__": f"The sum of {', '.join(names)}.\n\n    Args:\n{described}\n    ",
+            "__signature__": inspect.Signature([*positional, *keywords]),
+            "parts": dict(zip(names, parts, strict=True)),
+        },
+    )
+    assert issubclass(made, Method)
+    return made
+
+
+def _hyperparameters(parts: dict[str, type[Method]]) -> dict[str, Any]:
+    known: dict[str, Any] = {TASK: 1.0}
+    for name, part in parts.items():
+        known[f"{name}_weight"] = 1.0
+        known |= {
+            f"{name}_{key}": value for key, value in part.hyperparameters().items() if key != TASK
+        }
+    return known
+
+
+def _name(method: type[Method]) -> str:
+    return method.__module__.rpartition(".")[2]

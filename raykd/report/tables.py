@@ -1,0 +1,132 @@
+"""Results as tables for a terminal. Columns are called as in the store."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from raykd.report import wording
+from raykd.report.results import Contender, Results
+from raykd.store import Study
+
+
+def summary(results: Results) -> RenderableType:
+    """Teacher, plain student, references, the given settings and the best one found.
+
+    Accuracies are those after the last epoch; the best epoch's validation stands beside them.
+    """
+    metric, test = results.metric, wording.on_test(results.metric)
+    table = _table("", title=f"{results.study.name}: {results.subject}")
+    table.columns[0].no_wrap = True
+    for column in (*(["validation", "test"] if test else [metric]), "best epoch", "over plain"):
+        table.add_column(column, justify="right")
+    rows = results.compared()
+    plain = next((row.contender for row in rows if row.kind == "plain"), None)
+    for row in rows:
+        ours = row.contender
+        own = plain is None or row.kind in ("teacher", "plain")
+        table.add_row(
+            Text(row.label),
+            ours.text(metric) or wording.STATES[ours.state],
+            *([ours.text(test)] if test else []),
+            "" if row.kind == "teacher" else ours.best_text(metric),
+            "" if plain is None or own else ours.gain(plain, metric),
+            style="bold" if row.kind == "best" else "",
+        )
+    what = wording.title(metric).removeprefix("validation ")
+    lines = [Text(f"{what} after the last epoch; the best epoch by validation, its number beside")]
+    lines.append(Text(results.progress))
+    if ranked := results.ranked():
+        settings = wording.settings(ranked[0].config) or "nothing was searched"
+        lines.append(Text(f"best configuration: {settings}", style="bold"))
+    return Group(table, *lines)
+
+
+def best(results: Results, contenders: Sequence[Contender], metrics: Sequence[str]) -> Table:
+    """Settings in the order given: their metrics after the last epoch, and their values."""
+    names = sorted({name for contender in contenders for name in contender.config})
+    shown = [m for m in with_test(metrics) if any(c.text(m) for c in contenders)]
+    table = _table("trial")
+    _add_numbers(table, [*shown, f"best {results.metric}", *names])
+    for ours in contenders:
+        given = " (given)" if ours.role == "first" else ""
+        table.add_row(
+            Text(ours.name + given),
+            *(ours.text(metric) for metric in shown),
+            ours.best_text(results.metric),
+            *(_setting(ours.config.get(name)) for name in names),
+        )
+    return table
+
+
+def trials(study: Study) -> Table:
+    """All trials, a row each."""
+    rows = study.trials()
+    metrics = [m for m in with_test(study.spec["metric"]) if f"last_{m}" in rows.column_names]
+    names = [n.removeprefix("config_") for n in rows.column_names if n.startswith("config_")]
+    table = _table("trial", "role", "state")
+    _add_numbers(table, ["epoch", *metrics, *names])
+    table.add_column("reason", overflow="fold")
+    for row in rows.to_pylist():
+        table.add_row(
+            Text(row["trial"]),
+            row["role"],
+            wording.STATES[row["state"]],
+            "" if row["epoch"] is None else str(row["epoch"]),
+            *(_number(metric, row[f"last_{metric}"]) for metric in metrics),
+            *(_setting(row[f"config_{name}"]) for name in names),
+            Text(row["reason"]),
+        )
+    return table
+
+
+def curve(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table:
+    """One trial's metrics, a row an epoch."""
+    table = _table()
+    _add_numbers(table, ["epoch", *metrics])
+    for row in rows:
+        table.add_row(str(row["epoch"]), *(_number(metric, row[metric]) for metric in metrics))
+    return table
+
+
+def studies(found: Sequence[Results]) -> Table:
+    """A row a study: what it is, how far it is, its best value."""
+    table = _table("study", "what", "trials", "best")
+    for results in found:
+        ranked = results.ranked()
+        value = f"{results.metric} {ranked[0].text(results.metric)}" if ranked else ""
+        table.add_row(
+            Text(results.study.name), Text(results.subject), results.progress, Text(value)
+        )
+    return table
+
+
+def with_test(metrics: Sequence[str]) -> list[str]:
+    """Metrics, each one of the validation split followed by that of the test split."""
+    pairs = (pair for metric in metrics for pair in (metric, wording.on_test(metric)) if pair)
+    return list(dict.fromkeys(pairs))
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    heading = None if title is None else Text(title, style="bold")
+    table = Table(title=heading, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _add_numbers(table: Table, names: Sequence[str]) -> None:
+    for name in names:
+        table.add_column(escape(name), justify="right")
+
+
+def _number(metric: str, item: float | None) -> str:
+    return wording.value(metric, math.nan if item is None else item)
+
+
+def _setting(item: Any) -> Text:
+    return Text("" if item is None else wording.setting(item))

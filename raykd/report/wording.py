@@ -1,0 +1,76 @@
+"""How metrics and numbers are written for people."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_SPLITS = {"val_": "validation ", "test_": "test ", "train_": "training "}
+_NAMES = {"top1": "accuracy", "top5": "top-5 accuracy", "params": "parameters"}
+_SHARES = ("top1", "top5")  # in [0, 1], written as per cent
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}
+
+
+def title(metric: str) -> str:
+    """A metric's name in words: `val_top1` is the validation accuracy."""
+    for prefix, split in _SPLITS.items():
+        if metric.startswith(prefix):
+            name = metric.removeprefix(prefix)
+            return split + _NAMES.get(name, name)
+    return _NAMES.get(metric, metric)
+
+
+def on_test(metric: str) -> str | None:
+    """The metric of the test split that belongs to one of the validation split."""
+    return "test_" + metric.removeprefix("val_") if metric.startswith("val_") else None
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] and is written as per cent."""
+    return metric.endswith(_SHARES)
+
+
+def value(metric: str, mean: float, std: float | None = None) -> str:
+    """A metric's value, with the standard deviation where there are replicates; "" for NaN."""
+    if math.isnan(mean):
+        return ""
+    if metric == "params" and mean.is_integer():
+        return f"{int(mean):,}"
+    if is_share(metric):
+        spread = "" if std is None else f" ± {100 * std:.2f}"
+        return f"{100 * mean:.2f}{spread}%"
+    return f"{mean:.4g}" if std is None else f"{mean:.4g} ± {std:.2g}"
+
+
+def gain(metric: str, difference: float) -> str:
+    """A difference of a metric, in percentage points for shares; "" for NaN."""
+    if math.isnan(difference):
+        return ""
+    if is_share(metric):
+        return f"{100 * difference:+.2f}".replace("-", "−")
+    return f"{difference:+.3g}".replace("-", "−")
+
+
+def setting(item: Any) -> str:
+    """A hyperparameter's value: floats to four digits."""
+    if isinstance(item, float):
+        return f"{item:.4g}"
+    return item if isinstance(item, str) else repr(item)
+
+
+def settings(config: Mapping[str, Any]) -> str:
+    """A configuration in one line."""
+    return ", ".join(f"{name} = {setting(item)}" for name, item in sorted(config.items()))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that fit."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 trial`, `2 trials`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,192 @@
+"""A student out of the store: rebuilt, evaluated again, and exported with a card of how it was made."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raykd.data import Data
+from raykd.models.weights import load_weights
+from raykd.store import Trial, open_store
+from raykd.study.card import card
+from raykd.train.describe import restore
+from raykd.train.evaluate import evaluate
+
+FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "torch": "model.pt2"}
+"""What each format is called."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A trial with its network.
+
+    Attributes:
+        trial: As the store has it.
+        spec: What `study.json` says of its study.
+        teacher: The teacher's trial, if it is known.
+        make: Made the network before it had its weights.
+        model: The student after its last epoch, in eval mode, on the CPU.
+        weights: The bytes of the checkpoint.
+    """
+
+    trial: Trial
+    spec: dict[str, Any]
+    teacher: Trial | None
+    make: dict[str, Any]
+    model: nn.Module
+    weights: bytes
+
+
+def take(root: str, study: str, trial: str | None = None, *, student: str = "") -> Taken:
+    """Returns a trial's student after its last epoch; the best trial's by default.
+
+    Args:
+        root: The store, a folder or `s3://bucket/prefix`.
+        study: Its name there.
+        trial: Its name.
+        student: `module:function` that makes the network, where raykd's own does not.
+
+    Raises:
+        ValueError: There is no such trial, it has no checkpoint, or its network can't be made.
+    """
+    store = open_store(root)
+    stored = store.study(study)
+    if trial is None and not (best := stored.best()):
+        raise ValueError(f"study {study!r} has no complete trial yet; name one with --trial")
+    chosen = stored.trial(trial) if trial is not None else best[0]
+    if not chosen.checkpoint:
+        raise ValueError(
+            f"trial {chosen.id} has no checkpoint (its state is {chosen.state}); take one that"
+            " has ended"
+        )
+    if "made_by" not in stored.spec:
+        raise ValueError(f"study {study!r} does not say what made its students; give --student")
+    made_by = stored.spec["made_by"]["student"]
+    make = restore(made_by, "student", student)
+    weights = store.folder.read(chosen.checkpoint)
+    model = make()
+    load_weights(model, weights)
+    known = stored.trials()["trial"].to_pylist()
+    teacher = stored.trial("teacher") if "teacher" in known else None
+    made_by = {**made_by, "function": student or made_by["function"]}
+    return Taken(chosen, stored.spec, teacher, made_by, model.eval(), weights)
+
+
+def evaluate_again(
+    taken: Taken, *, data: str = "", data_root: str | None = None, device: str | None = None
+) -> dict[str, float]:
+    """Returns the metrics of the validation and test split, as the last epoch had them.
+
+    Args:
+        taken: Whose.
+        data: `module:class` of the data, where it is not one of raykd's own.
+        data_root: The data's folder, where it is not the one of the study.
+        device: By default a GPU if there is one.
+
+    Raises:
+        ValueError: The data are missing, or not those of the study.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    opened = _open(taken, data, data_root, device)
+    precision = taken.spec["recipe"]["precision"] or ("bfloat16" if "cuda" in device else "float32")
+    model = taken.model.to(device)
+    if "cuda" in device:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    metrics = {}
+    for split, batches in (("val", opened.validation()), ("test", opened.test())):
+        [values] = evaluate([model], batches, autocast=precision == "bfloat16")
+        metrics |= {f"{split}_{name}": value for name, value in values.items()}
+    return metrics
+
+
+def export(taken: Taken, format: str, folder: str | Path) -> Path:
+    """Writes a student and its card into a new folder; returns the path of the student.
+
+    Args:
+        taken: Whom.
+        format: `safetensors`: the weights; `onnx`, or `torch` for an archive of `torch.export`:
+            a program from images to logits for any batch size.
+        folder: Must be empty, or not there yet.
+
+    Raises:
+        ValueError: The format is unknown or lacks its packages, or the folder is not empty.
+    """
+    if format not in FILES:
+        raise ValueError(f"unknown format {format!r}; known: {', '.join(FILES)}")
+    lacking = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if format == "onnx" and lacking:
+        raise ValueError(f"ONNX needs {' and '.join(lacking)}; run: pip install 'raykd[export]'")
+    folder = Path(folder).expanduser()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(f"{folder} is there and not empty; choose another folder with --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / FILES[format]
+    if format == "safetensors":
+        file.write_bytes(taken.weights)
+    else:
+        _write_program(taken, format, file)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    text = card(taken.trial, taken.spec, taken.teacher, taken.make, file.name, sha256)
+    (folder / "README.md").write_text(text)
+    return file
+
+
+class Classifier(nn.Module):
+    """A raykd model that returns its logits alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """Returns the logits of normalised images."""
+        logits: Tensor = self.model(image).logits
+        return logits
+
+
+def _write_program(taken: Taken, format: str, file: Path) -> None:
+    example = torch.zeros(2, *taken.spec["data"]["shape"])
+    module = Classifier(taken.model.cpu()).eval().requires_grad_(False)
+    batch = ({0: torch.export.Dim("batch", min=1)},)
+    if format == "torch":
+        torch.export.save(torch.export.export(module, (example,), dynamic_shapes=batch), file)
+        return
+    torch.onnx.export(
+        module,
+        (example,),
+        file,
+        dynamo=True,
+        dynamic_shapes=batch,
+        input_names=["image"],
+        output_names=["logits"],
+        external_data=False,
+        verbose=False,
+    )
+
+
+def _open(taken: Taken, data: str, data_root: str | None, device: str) -> Data:
+    located = taken.spec["made_by"]["data"]
+    if data_root is not None:
+        if "root" not in located["arguments"] and not data:
+            raise ValueError("the study's data have no folder; leave --data-root out")
+        located = {**located, "arguments": {**located["arguments"], "root": data_root}}
+    make: Callable[..., Data] = restore(located, "data", data)
+    settings: dict[str, Any] = {"batch_size": taken.spec["batch_size"], "seed": taken.trial.seed}
+    opened = make(**settings, device=device)
+    found, expected = (
+        json.loads(json.dumps({**described, "seed": taken.trial.seed}))
+        for described in (opened.describe(), taken.spec["data"])
+    )
+    if differing := sorted(key for key in expected if found.get(key) != expected[key]):
+        raise ValueError(
+            f"these are not the data of the study: they differ in {', '.join(differing)}; give"
+            " --data-root the folder that it was made with"
+        )
+    return opened

@@ -1,0 +1,34 @@
+"""What several workers that teach one cohort do together; alone, each of these does nothing."""
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def world() -> int:
+    """Number of workers."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def join(module: nn.Module) -> nn.Module:
+    """Makes a module's gradients the mean over the workers.
+
+    Parts of it may be out of use for a while, as the head is while a method matches features only.
+    """
+    return DistributedDataParallel(module, find_unused_parameters=True) if world() > 1 else module
+
+
+def add_up(sums: Tensor) -> None:
+    """Adds the workers' tensors, in place."""
+    if world() > 1:
+        dist.all_reduce(sums)
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Gives every worker the buffers of worker 0, such as the running means of batch norm.
+
+    Worker 0 stores the weights: what is evaluated is then what is stored.
+    """
+    if world() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)

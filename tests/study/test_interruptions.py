@@ -1,0 +1,131 @@
+"""A study that is stopped in any way goes on by the same command, to the numbers of an unbroken one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from raykd.store import open_store
+
+TINY = Path(__file__).with_name("tiny.py")
+TIMES = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second")
+pytestmark = pytest.mark.slow
+
+
+def start(root: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(TINY), "--storage", str(root), "--no-report", *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=240)
+    return output
+
+
+def numbers(root: Path) -> dict[tuple[str, int, str], float]:
+    """All metrics but for the clock's."""
+    rows = open_store(str(root)).study("tiny").metrics().to_pylist()
+    return {
+        (row["trial"], row["epoch"], row["name"]): row["value"]
+        for row in rows
+        if row["name"] not in TIMES
+    }
+
+
+def trials(root: Path) -> dict[str, tuple[str, dict[str, object]]]:
+    rows = open_store(str(root)).study("tiny").trials().to_pylist()
+    return {r["trial"]: (r["state"], r["config_alpha"], r["config_lr"], r["reason"]) for r in rows}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.2)
+
+
+def reports(root: Path) -> int:
+    """Epochs of cohorts that are in the store."""
+    try:
+        rows = open_store(str(root)).study("tiny").trials().to_pylist()
+    except ValueError:
+        return 0
+    return sum(row["epoch"] or 0 for row in rows if row["role"] != "teacher")
+
+
+def kill_family(process: subprocess.Popen[str], sig: int) -> None:
+    """Ends the driver; with SIGKILL Ray's own processes notice and end themselves."""
+    os.kill(process.pid, sig)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("unbroken")
+    process = start(root)
+    output = finish(process)
+    assert process.returncode == 0, output
+    return root
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(unbroken: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: reports(tmp_path) >= 4)
+    os.kill(process.pid, signal.SIGINT)
+    output = finish(process)
+    assert process.returncode == 130, output
+    assert f"To go on: {TINY} --storage {tmp_path} --no-report" in output
+    assert "Traceback" not in output
+    again = start(tmp_path)
+    output = finish(again)
+    assert again.returncode == 0, output
+    assert trials(tmp_path) == trials(unbroken)
+    assert numbers(tmp_path) == numbers(unbroken)
+
+
+def test_driver_killed(unbroken: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: reports(tmp_path) >= 6)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {trial for trial, row in trials(tmp_path).items() if row[0] != "RUNNING"}
+    output = finish(start(tmp_path))
+    assert numbers(tmp_path) == numbers(unbroken), output
+    assert trials(tmp_path) == trials(unbroken)
+    assert done <= set(trials(tmp_path))
+
+
+def test_worker_killed(unbroken: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: reports(tmp_path) >= 2)
+    family = psutil.Process(process.pid).children(recursive=True)
+    workers = [p for p in family if "ray::" in " ".join(p.cmdline()) and "Func" in p.cmdline()[0]]
+    assert workers
+    workers[0].kill()
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert trials(tmp_path) == trials(unbroken)
+    assert numbers(tmp_path) == numbers(unbroken)
+
+
+def test_more_trials_extend_a_finished_study(unbroken: Path) -> None:
+    before = numbers(unbroken)
+    output = finish(start(unbroken, "--trials", "8"))
+    after = numbers(unbroken)
+    assert before.items() <= after.items(), output
+    assert len(trials(unbroken)) == len({*trials(unbroken)}) == 8 + 2  # with teacher and reference
+
+
+def test_another_space_under_the_same_name_is_refused(unbroken: Path) -> None:
+    process = start(unbroken, "--epochs", "3")
+    output = finish(process)
+    assert process.returncode == 2
+    assert "name" in output
+    assert "Traceback" not in output
