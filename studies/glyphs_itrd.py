@@ -41,7 +41,12 @@ study = Study(
     cohort=4,
     epochs=8,
     milestones=(5, 7),
-    smoke={"data": partial(Synthetic, shape=(1, 32, 32), samples=160, tests=32), "epochs": 2, "trials": 4, "cohort": 2},
+    smoke={
+        "data": partial(Synthetic, shape=(1, 32, 32), samples=160, tests=32),
+        "epochs": 2,
+        "trials": 4,
+        "cohort": 2,
+    },
 )
 
 if __name__ == "__main__":

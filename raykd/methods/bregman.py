@@ -66,7 +66,8 @@ class Bregman(Method):
             features of 0 and more) or "identity" (any features).
         mean: "dual" as in the paper, or "joint" (ours).
         match: Weight of the divergence of the imported layer's outputs from the teacher's.
-        coef: Weight of half the squared distance to the teacher's coefficients.
+        coef: Weight of half the squared distance to the teacher's coefficients. These are in the
+            tens for the logits of a confident teacher: search it from 0.001 up.
         head: Weight of the cross-entropy behind the imported logits, and behind the imported
             pooled features and the teacher's frozen head.
         gamma: Weight of the cross-entropy of the student's own classifier.
@@ -142,15 +143,18 @@ class Bregman(Method):
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns `ce`, and those of `match`, `coef` and `head` that have a weight.
 
-        `match` is a mean over samples (and positions), summed over the layers, as is `coef`;
-        `head` is the mean cross-entropy over the layers that lead to logits.
+        `match` is the mean over samples (and positions), summed over the layers: in nats for the
+        logits, and of pooled features and stages the mean over features too (ours), which brings
+        them to its scale. `coef` is such a sum and mean of ½|ĉ − c|². `head` is the mean
+        cross-entropy over the layers that lead to logits.
         """
         match, coef, head = [], [], []
         for i, layer in enumerate(self.layers):
             imported = cast(BregmanLayer, self.imported[i])
             x, y = _rows(layer.name, s, t)
             c: Tensor = self.predict[i](x)
-            match.append(imported.loss(c, y).mean())
+            features = 1 if layer.name == "logits" else layer.width
+            match.append(imported.loss(c, y).mean() / features)
             if self.coef:
                 c_t = self._teacher_coefficients(i, t, y).to(c)
                 coef.append((c - c_t).square().sum(1).mean() / 2)
@@ -229,12 +233,12 @@ def _fit(
 
     def make() -> dict[str, Tensor]:
         y = artefact("bregman_outputs", config, lambda: _outputs(layer, teacher, data))["y"]
-        start = None
+        y, start = y.to(next(teacher.parameters()).device), None
         if rank > 1:
             smaller = 2 ** ((rank - 1).bit_length() - 1)
             fit = _fit(layer, smaller, mean, teacher, data, artefact)
             transfer = find_transfer(layer.transfer)
-            start = BregmanLayer(fit["mean"], fit["components"], transfer)
+            start = BregmanLayer(fit["mean"], fit["components"], transfer).to(y.device)
         pca = BregmanPCA(rank, layer.transfer, mean).fit(y, start)
         loss = torch.tensor(pca.loss_, dtype=torch.float64)
         return {"mean": pca.mean_, "components": pca.components_.T, "loss": loss}

@@ -129,7 +129,7 @@ class WCoRD(Method):
         self.bank = MemoryBank(len(data), self.features, self.momentum).to(weight)
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns `ce` (nats), `global` (in [−2, 2] before its weight) and `local`."""
+        """Returns `ce` (nats), `global` (about within [−2, 2] before its weight) and `local`."""
         z_s, z_t = unit(self.embed_s(s.pooled)), unit(self.embed_t(t.pooled))
         order, taken = self.negatives.draw(batch.target)
         anchor = self.critic(z_s)

@@ -86,7 +86,7 @@ class Contender:
         epochs = sorted({trial.best_epoch for trial in self.trials if trial.best_epoch})
         if not epochs or math.isnan(fmean(best)):
             return ""
-        span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]}–{epochs[-1]}"
+        span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
         return f"{wording.value(metric, fmean(best))} ({span})"
 
     def as_dict(self) -> dict[str, Any]:
@@ -224,7 +224,8 @@ class Results:
             case "first":
                 given = self.spec.get("first", [])
                 own = trial.number < len(given) and not given[trial.number]
-                return f"{self.method}, {'paper’s setting' if own else f'given {trial.id}'}"
+                what = "paper's setting" if own else f"given ({contender.name})"
+                return f"{self.method}, {what}"
             case _:
                 return f"{self.method}, trial {contender.name}"
 
@@ -239,9 +240,7 @@ class Results:
         names = {name for c in self.contenders for trial in c.trials for name in trial.metrics}
         costs = {f"cost_{name}" for c in self.contenders for t in c.trials for name in t.cost}
         if metric not in (known := {*names, *costs, "params"}) and metric not in self.objectives:
-            raise StoreError(
-                f"no trial has a metric {metric!r}; known: {', '.join(sorted(known))}"
-            )
+            raise StoreError(f"no trial has a metric {metric!r}; known: {', '.join(sorted(known))}")
         return 1.0 if mode == "max" else -1.0
 
 

@@ -46,8 +46,8 @@ def gain(metric: str, difference: float) -> str:
     if math.isnan(difference):
         return ""
     if is_share(metric):
-        return f"{100 * difference:+.2f}".replace("-", "−")
-    return f"{difference:+.3g}".replace("-", "−")
+        return f"{100 * difference:+.2f}"
+    return f"{difference:+.3g}"
 
 
 def setting(item: Any) -> str:

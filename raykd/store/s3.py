@@ -1,12 +1,13 @@
 """Objects in a bucket of S3 or of a server that speaks its protocol.
 
-boto3 alone talks to the server, so that credentials (profiles, single sign-on, roles that renew
+botocore (below boto3) alone talks to the server, so that credentials (profiles, single sign-on, roles that renew
 themselves), region, endpoint, proxy and certificates are resolved once and by the standard rules.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -183,9 +184,7 @@ class Bucket:
         """Returns the client; a quick one gives up within seconds."""
         with self._lock:
             if quick not in self._clients:
-                import boto3
-
-                self._session = self._session or boto3.Session()
+                self._session = self._session or _session()
                 self._clients[quick] = _client(self._session, quick=quick)
                 self._endpoint = _address(self._clients[quick].meta.endpoint_url)
             return self._clients[quick]
@@ -216,7 +215,7 @@ class Bucket:
         from botocore import exceptions as e
 
         kind = type(error).__name__
-        if isinstance(error, e.HTTPClientError):
+        if isinstance(error, e.ConnectionError | e.HTTPClientError | e.IncompleteReadError):
             return (
                 f"the S3 endpoint {self._endpoint} cannot be reached ({kind}); check"
                 " AWS_ENDPOINT_URL and the network"
@@ -229,6 +228,23 @@ class Bucket:
             " AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is"
             " attached"
         )
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Any:
+    """Returns botocore's reader of its models of services; parsing S3's anew takes 0.1 s."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
+def _session() -> Any:
+    """Returns what boto3 is built on: it finds credentials, region and endpoint, and renews them."""
+    from botocore.session import get_session
+
+    session = get_session()
+    session.register_component("data_loader", _loader())
+    return session
 
 
 def _client(session: Any, *, quick: bool) -> Any:
@@ -247,7 +263,7 @@ def _client(session: Any, *, quick: bool) -> Any:
         max_pool_connections=Bucket.threads,
     )
     try:
-        return session.client("s3", config=config)
+        return session.create_client("s3", config=config)
     except ValueError as error:
         raise StoreError(
             "AWS_ENDPOINT_URL is not an address; use http://host:port or https://host"

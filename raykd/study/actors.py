@@ -9,11 +9,10 @@ import torch
 from ray import train, tune
 from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from raykd.study.lesson import Lesson, Place, open_data
 from raykd.study.plan import Plan
+from raykd.train import workers
 from raykd.train.pretrain import record
 
 
@@ -23,25 +22,26 @@ def in_actor(config: dict[str, Any], lesson: Lesson) -> None:
         tune.report({"rows": [asdict(row) for row in rows]})
 
 
-def with_train(config: dict[str, Any], lesson: Lesson, workers: int, gpus: float) -> None:
+def with_train(config: dict[str, Any], lesson: Lesson, count: int, gpus: float) -> None:
     """Teaches a cohort with Ray Train, from a Tune actor that only waits for it.
 
     The run's own folder is empty but for Ray's bookkeeping: the cohort goes on from raykd's
     checkpoints, whichever node it is restarted on.
     """
     plan: Plan = config["plan"]
+    told: Any = TuneReportCallback()
     resources = {"CPU": lesson.study.cpus, **({"GPU": gpus} if gpus else {})}
     with tempfile.TemporaryDirectory() as folder:
         TorchTrainer(
             _in_worker,
             train_loop_config={"plan": plan, "lesson": lesson},
             scaling_config=train.ScalingConfig(
-                num_workers=workers, use_gpu=bool(gpus), resources_per_worker=resources
+                num_workers=count, use_gpu=bool(gpus), resources_per_worker=resources
             ),
             run_config=train.RunConfig(
                 name=f"{lesson.study.name}-{plan.cohort}",
                 storage_path=folder,
-                callbacks=[TuneReportCallback()],
+                callbacks=[told],
                 failure_config=train.FailureConfig(max_failures=3),
             ),
         ).fit()
@@ -53,19 +53,11 @@ def _in_worker(config: dict[str, Any]) -> None:
         device=str(get_device()),
         rank=context.get_world_rank(),
         world=context.get_world_size(),
-        wrap=_distributed if context.get_world_size() > 1 else _alone,
+        wrap=workers.join,
     )
     lesson: Lesson = config["lesson"]
     for rows in lesson.teach(config["plan"], place):
         train.report({"rows": [asdict(row) for row in rows]})
-
-
-def _distributed(module: nn.Module) -> nn.Module:
-    return DistributedDataParallel(module)
-
-
-def _alone(module: nn.Module) -> nn.Module:
-    return module
 
 
 def teacher(lesson: Lesson, threads: int) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,7 @@ def cohorts_at_a_time(need: Resources, workers: int) -> int:
         wants = " and ".join(f"{amount:g} {name}" for name, amount in need.items() if amount)
         has = "; ".join(_told(node) for node in [*nodes, *groups[:3]]) or "no node at all"
         raise ValueError(
-            f"there is no room for even one cohort: it needs {workers} × ({wants}), and the"
+            f"there is no room for even one cohort: it needs {workers} times ({wants}), and the"
             f" cluster has {has}. Ask for less with --workers, cpus= or gpus=, or add nodes"
         )
     return room

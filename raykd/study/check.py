@@ -1,13 +1,21 @@
 """All that can be known to be wrong before anything is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+import torch
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from torch import nn
 
 from raykd.data import Data
 from raykd.models import Output
-from raykd.study.lesson import fitted, look, open_data, source_of
+from raykd.store import Folder
+from raykd.study.lesson import Place, fitted, look, open_data, source_of
 from raykd.study.search import SAMPLERS
 from raykd.study.study import Study, bound, defaults_of, method_class, method_name
 from raykd.train.pretrain import Source
@@ -21,21 +29,26 @@ def check(study: Study) -> tuple[Data, Source]:
     """
     _numbers(study)
     _names(study)
+    _first(study)
     _objectives(study)
     _rungs(study)
-    data = open_data(study)
+    data = _data(study)
     source = source_of(study, data)
-    t = _model("teacher", source, data) if source.trained_here else _loaded(source, data)
-    s = _checked("student", look(fitted(study.student, data), data), data)
+    t = _output("teacher", source.make if source.trained_here else _loaded(source), data)
+    s = _output("student", fitted(study.student, data), data)
     _methods(study, s, t)
+    _optimizer(study)
     return data, source
 
 
 def _numbers(study: Study) -> None:
-    for name, least in (("trials", 0), ("cohort", 1), ("seeds", 1), ("batch_size", 1)):
+    leasts = {"trials": 0, "cohort": 1, "seeds": 1, "batch_size": 1, "workers": 0, "concurrent": 1}
+    for name, least in leasts.items():
         value = getattr(study, name)
-        if value < least:
+        if value is not None and value < least:
             raise ValueError(f"{name} is {value}; it must be at least {least}")
+    if study.cpus <= 0:
+        raise ValueError(f"cpus is {study.cpus}; a worker needs more than 0, such as 1")
     if study.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {study.sampler!r}; known: {', '.join(SAMPLERS)}")
     if not study.name or not all(c.isalnum() or c in "-_." for c in study.name):
@@ -49,6 +62,8 @@ def _numbers(study: Study) -> None:
         )
     if study.trials == 0 and not study.references:
         raise ValueError("there are no trials and no references: nothing to do")
+    if study.seed < 0:
+        raise ValueError(f"seed is {study.seed}; it must be 0 or more")
     _ = study.recipe  # raises where the recipe can't be
 
 
@@ -59,9 +74,9 @@ def _names(study: Study) -> None:
     unknown = sorted(used - of_method - of_optimizer)
     if unknown:
         raise ValueError(
-            f"unknown hyperparameter {', '.join(map(repr, unknown))};"
-            f" {method_name(study.method)} has {', '.join(sorted(of_method)) or 'none'}"
-            f" and the optimizer {', '.join(sorted(of_optimizer))}"
+            f"unknown hyperparameter {', '.join(map(repr, unknown))}; take one that"
+            f" {method_name(study.method)} has ({', '.join(sorted(of_method)) or 'none'})"
+            f" or the optimizer ({', '.join(sorted(of_optimizer))})"
         )
     not_searched = sorted({name for setting in study.first for name in setting} - set(study.space))
     if not_searched:
@@ -69,30 +84,49 @@ def _names(study: Study) -> None:
             f"first sets {', '.join(not_searched)}, which the space does not search; search it, or"
             " fix it with a partial of the method"
         )
-    for reference in study.references:
-        wrong = set(bound(reference)) - set(method_class(reference).hyperparameters())
-        if wrong:
-            raise ValueError(f"{method_name(reference)} has no {', '.join(sorted(wrong))}")
+    for made in (study.method, *study.references):
+        _bound(method_name(made), bound(made), set(method_class(made).hyperparameters()))
+    _bound("the optimizer", bound(study.optimizer), of_optimizer | {"foreach", "fused"})
+
+
+def _bound(owner: str, names: dict[str, Any], known: set[str]) -> None:
+    if wrong := sorted(set(names) - known):
+        raise ValueError(
+            f"{owner} has no {', '.join(wrong)}; take one of {', '.join(sorted(known)) or 'none'}"
+        )
+
+
+def _first(study: Study) -> None:
     defaults = defaults_of(study)
     for setting in study.first:
         for name, distribution in study.space.items():
             value = setting.get(name, defaults.get(name))
-            if value is None or not distribution._contains(distribution.to_internal_repr(value)):
+            if not _inside(distribution, value):
                 raise ValueError(
                     f"the first setting has {name}={value}, which lies outside of"
                     f" {distribution}; widen the space, or name another value in first"
                 )
 
 
+def _inside(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except ValueError:
+        return False
+
+
 def _objectives(study: Study) -> None:
     if len(study.metrics) != len(study.modes):
-        raise ValueError(f"there are {len(study.metrics)} metrics and {len(study.modes)} modes")
+        raise ValueError(
+            f"there are {len(study.metrics)} metrics and {len(study.modes)} modes; give one mode"
+            " for each metric"
+        )
     for metric, mode in zip(study.metrics, study.modes, strict=True):
         if mode not in ("max", "min"):
             raise ValueError(f"the mode of {metric} is {mode!r}; it must be 'max' or 'min'")
         if metric not in (known := ("val_top1", "val_top5", "val_loss", "params")):
             why = " (a test set is never chosen by)" if metric.startswith("test") else ""
-            raise ValueError(f"{metric!r} can't be an objective{why}; can: {', '.join(known)}")
+            raise ValueError(f"{metric!r} can't be an objective{why}; take {', '.join(known)}")
 
 
 def _rungs(study: Study) -> None:
@@ -104,18 +138,36 @@ def _rungs(study: Study) -> None:
         )
 
 
-def _model(name: str, source: Source, data: Data) -> Output:
-    return _checked(name, look(source.make, data), data)
+def _data(study: Study) -> Data:
+    """Opens the data as the first of the workers does."""
+    try:
+        data = open_data(study, place=Place(world=max(1, study.workers or 1)))
+    except TypeError as error:
+        raise ValueError(
+            f"the data set can't be opened ({error}); correct its arguments in data="
+        ) from error
+    for split in ("validation", "test"):
+        if data.describe().get(split) == 0:
+            raise ValueError(
+                f"the data has no {split} samples, and every trial is evaluated on them; hold some"
+                " out"
+            )
+    return data
 
 
-def _loaded(source: Source, data: Data) -> Output:
-    """Loads the teacher's weights, which says what is wrong with them."""
-    from raykd.store import Folder
-
-    return _checked("teacher", look(lambda: source.load(Folder(".")), data), data)
+def _loaded(source: Source) -> Callable[[], nn.Module]:
+    """Loads the teacher's weights from where they are, which is not the store."""
+    return lambda: source.load(Folder("."))
 
 
-def _checked(name: str, output: Output, data: Data) -> Output:
+def _output(name: str, make: Callable[[], nn.Module], data: Data) -> Output:
+    try:
+        output = look(make, data)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"the {name} can't be made and shown images of shape {data.shape}"
+            f" ({str(error).splitlines()[0]}); give a network and data that fit each other"
+        ) from error
     if not isinstance(output, Output):
         raise ValueError(
             f"the {name} returns a {type(output).__name__}; raykd needs an Output: wrap the"
@@ -127,6 +179,21 @@ def _checked(name: str, output: Output, data: Data) -> Output:
             f" {data.classes}; make them agree"
         )
     return output
+
+
+def _optimizer(study: Study) -> None:
+    """Makes an optimizer and a schedule for each end of the space."""
+    known = set(method_class(study.method).hyperparameters())
+    for config in _corners(study):
+        overrides = {name: value for name, value in config.items() if name not in known}
+        try:
+            study.recipe.build([nn.Parameter(torch.zeros(1))], 1, **overrides)
+        except ValueError as error:
+            setting = ", ".join(f"{name}={value}" for name, value in overrides.items())
+            raise ValueError(
+                f"the optimizer can't be made{' with ' if setting else ''}{setting} ({error});"
+                " correct optimizer= or narrow the space"
+            ) from error
 
 
 def _methods(study: Study, s: Output, t: Output) -> None:

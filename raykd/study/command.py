@@ -1,9 +1,10 @@
 """The command line of a study script: every option overrides a field of its `Study`."""
 
+import argparse
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +21,36 @@ EXIT_INTERRUPTED = 130
 
 def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     """Parses the command line, runs the study and shows what came out."""
+    _parse(_command(study), arguments)
+
+
+def run_one(
+    studies: Mapping[str, Study], option: str, arguments: Sequence[str] | None = None
+) -> None:
+    """The same for a script of several studies: `--<option>` names one, by default the first."""
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument(f"--{option}", choices=list(studies), default=next(iter(studies)))
+    chosen = getattr(chooser.parse_known_args(arguments)[0], option)
+    command = _command(studies[chosen])
+
+    def main(**options: Any) -> None:
+        del options[option]
+        command(**options)
+
+    choice = inspect.Parameter(
+        option,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=chosen,
+        annotation=Annotated[str, typer.Option(help=f"One of {', '.join(studies)}.")],
+    )
+    parameters = inspect.signature(command).parameters.values()
+    main.__signature__ = inspect.Signature([choice, *parameters])  # type: ignore[attr-defined]
+    _parse(main, arguments)
+
+
+def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=inspect.getmodule(sys.modules["__main__"]).__doc__)(_command(study))
+    app.command(help=inspect.getmodule(sys.modules["__main__"]).__doc__)(command)
     app(args=None if arguments is None else list(arguments), standalone_mode=arguments is None)
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -88,7 +88,7 @@ def _spec(study: Study, data: Data, source: Source) -> dict[str, Any]:
         "mode": list(study.modes),
         "recipe": study.recipe.describe(),
         "batch_size": study.batch_size,
-        "halving": describe_halving(study),
+        "halving": study.halving and asdict(study.halving),
         "seed": study.seed,
         "seeds": study.seeds,
     }
@@ -105,11 +105,6 @@ def _spec(study: Study, data: Data, source: Source) -> dict[str, Any]:
         "command": shlex.join([os.path.basename(sys.executable), *sys.argv]),
         **origin(),
     }
-
-
-def describe_halving(study: Study) -> dict[str, Any] | None:
-    """The halving as JSON."""
-    return study.halving and {"rungs": list(study.halving.rungs), "keep": study.halving.keep}
 
 
 def _given(source: Source) -> dict[str, Any]:
@@ -171,7 +166,7 @@ def _restore(ledger: Ledger, store: Store) -> None:
 
 def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> None:
     """Trains the teacher where that has not been done, and records what it can do."""
-    if "teacher" in ledger.known:
+    if "teacher" in ledger.known and lesson.source.ready(lesson.folder):
         return
     need: dict[str, Any] = {"num_cpus": lesson.study.cpus, "num_gpus": means.gpus}
     if means.workers == 0:  # nothing else runs yet: the teacher may have a whole node's processors
@@ -179,7 +174,8 @@ def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> 
         need["num_cpus"] = max(nodes)
     task = ray.remote(actors.teacher).options(num_returns="streaming", max_retries=3, **need)
     epochs = lesson.source.recipe.epochs
-    for reference in task.remote(lesson, int(need["num_cpus"])):
+    rows: Any = task.remote(lesson, int(need["num_cpus"]))  # a generator of references
+    for reference in rows:
         told = ray.get(reference)
         if "record" in told:
             ledger.teacher(told["record"])
@@ -196,7 +192,7 @@ def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> No
     if means.workers:
         head = {"driver": 0.01} if capacity.has("driver") else {"CPU": 0.01}
         target: Any = partial(
-            actors.with_train, lesson=lesson, workers=means.workers, gpus=means.gpus
+            actors.with_train, lesson=lesson, count=means.workers, gpus=means.gpus
         )
         target = tune.with_resources(target, head)
     else:
@@ -239,7 +235,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Bridge(tune.Callback):  # type: ignore[misc]
+class Bridge(tune.Callback):
     """Carries what Tune reports to the ledger. Tune pickles it; nothing of it is worth keeping."""
 
     def __init__(self, ledger: Ledger | None = None, display: Display | None = None) -> None:
@@ -266,7 +262,7 @@ class Bridge(tune.Callback):  # type: ignore[misc]
         self.ledger.give_up(trial.config["plan"], why.strip().splitlines()[-1][:300])
 
 
-class CohortSearcher(Searcher):  # type: ignore[misc]
+class CohortSearcher(Searcher):
     """Hands the ledger's cohorts to Tune. Tune's own state of it is empty: the store has it all."""
 
     def __init__(self, ledger: Ledger | None = None) -> None:
@@ -276,13 +272,13 @@ class CohortSearcher(Searcher):  # type: ignore[misc]
     def __reduce__(self) -> tuple[type["CohortSearcher"], tuple[()]]:
         return CohortSearcher, ()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next cohort; None to be asked again, FINISHED when there is no more."""
         assert self.ledger is not None
         plan = self.ledger.take()
         if plan is not None:
             return {"plan": plan}
-        return str(self.FINISHED) if self.ledger.finished() else None
+        return self.FINISHED if self.ledger.finished() else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

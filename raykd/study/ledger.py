@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raykd.store import Folder, Writer
+from raykd.store.records import from_json
 from raykd.study.plan import Plan, Setting
 from raykd.study.search import Search
 from raykd.study.study import Study
@@ -28,7 +29,7 @@ class Ledger:
         self.running: dict[str, Plan] = {}
         self.lost: dict[str, str] = {}
         self.known: dict[str, int] = {}
-        self._cost: dict[str, dict[str, float]] = {}
+        self._seconds: dict[str, dict[int, float]] = {}
 
     def restore(
         self, trials: list[dict[str, Any]], curves: dict[str, dict[int, list[float]]]
@@ -45,7 +46,7 @@ class Ledger:
                 state = row["state"] if last else "RUNNING"
                 self.search.observe(row["trial"], epoch, values, state)
                 self.known[row["trial"]] = epoch
-        plans = _plans(trials, list(self.search.question.space))
+        plans = _plans(trials)
         self.search.restore(plans)
         self.waiting = [plan for plan in plans if not self.search.ended(plan)]
 
@@ -69,11 +70,13 @@ class Ledger:
 
     def rows(self, plan: Plan, rows: Iterable[Row]) -> list[Row]:
         """Writes an epoch of a cohort down; returns the rows that were not known before."""
+        rows = list(rows)
+        for row in rows:  # what was known before counts too: only a cohort knows its past
+            self._seconds.setdefault(row.trial, {})[row.epoch] = row.metrics["share_seconds"]
         new = [row for row in rows if row.epoch > self.known.get(row.trial, 0)]
         records: list[dict[str, Any]] = []
         for row in new:
             self.known[row.trial] = row.epoch
-            self._count(row)
             records.append(
                 {"kind": "report", "trial": row.trial, "epoch": row.epoch, "metrics": row.metrics}
             )
@@ -129,19 +132,15 @@ class Ledger:
             ]
         )
 
-    def _count(self, row: Row) -> None:
-        cost = self._cost.setdefault(row.trial, {"seconds": 0.0, "epochs": 0.0})
-        cost["seconds"] += row.metrics.get("share_seconds", 0.0)
-        cost["epochs"] += 1
-
     def _end(self, row: Row) -> dict[str, Any]:
+        seconds = self._seconds[row.trial]
         return {
             "kind": "end",
             "trial": row.trial,
             "state": row.state,
             "reason": row.reason,
             "checkpoint": f"{self.study.name}/checkpoints/{row.trial}/last.safetensors",
-            "cost": self._cost[row.trial],
+            "cost": {"seconds": sum(seconds.values()), "epochs": float(len(seconds))},
             "params": int(row.metrics["params"]) if math.isfinite(row.metrics["params"]) else 0,
         }
 
@@ -160,7 +159,7 @@ def _trial(plan: Plan, setting: Setting, study: Study) -> dict[str, Any]:
     }
 
 
-def _plans(trials: list[dict[str, Any]], space: list[str]) -> list[Plan]:
+def _plans(trials: list[dict[str, Any]]) -> list[Plan]:
     """The stored cohorts, in the order in which they were planned."""
     cohorts: dict[str, list[dict[str, Any]]] = {}
     for row in trials:
@@ -173,13 +172,7 @@ def _plans(trials: list[dict[str, Any]], space: list[str]) -> list[Plan]:
                 row["trial"],
                 row["role"],
                 row["method"],
-                {
-                    n.removeprefix("config_"): v
-                    for n, v in row.items()
-                    if n.startswith("config_")
-                    and v is not None
-                    and (row["role"] == "reference" or n.removeprefix("config_") in space)
-                },
+                from_json(row["config"]),
                 None if row["number"] < 0 else row["number"],
             )
             for row in cohorts[name]

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from raykd.data import Data
-from raykd.models import Output
 from raykd.store import Folder
 from raykd.study.plan import Plan
 from raykd.study.study import MakeMethod, Study, bound, method_class
@@ -93,15 +92,15 @@ class Lesson:
 
     def _room(self, replicate: int, place: Place) -> tuple[Data, Teacher]:
         """Data and teacher, which a reused process keeps from the cohort before."""
-        key = hashlib.sha256(
-            repr((self.description, self.source.key(), replicate, place.rank, place.world)).encode()
-        ).hexdigest()
+        source = self.source.key(), self.source.weights, self.source.sha256
+        told = (self.folder.uri, self.description, source, replicate, place.rank, place.world)
+        key = hashlib.sha256(repr(told).encode()).hexdigest()
         if key not in _kept:
             data = open_data(self.study, replicate, place)
             model = self.source.load(self.folder).to(place.device)
-            amp = (self.study.precision or "float32") == "bfloat16" or "cuda" in place.device
+            autocast = self.study.recipe.autocast(torch.device(place.device))
             _kept.clear()
-            _kept[key] = (data, Teacher(model, autocast=amp))
+            _kept[key] = (data, Teacher(model, autocast=autocast))
         return _kept[key]
 
 
@@ -143,8 +142,7 @@ def source_of(study: Study, data: Data) -> Source:
     )
 
 
-def look(make: Callable[[], nn.Module], data: Data) -> Output:
-    """What a network returns for two blank samples, in eval mode."""
+def look(make: Callable[[], nn.Module], data: Data) -> Any:
+    """What a network returns for two blank samples, in eval mode: an Output if all is well."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        output: Output = make().eval()(torch.zeros(2, *data.shape))
-    return output
+        return make().eval()(torch.zeros(2, *data.shape))

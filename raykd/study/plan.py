@@ -30,7 +30,7 @@ class Plan:
     """A cohort before it is taught.
 
     Attributes:
-        cohort: Its name, from its number; a replicate has the suffix `-s<replicate>`.
+        cohort: Its name, `c` and its number; a replicate has the suffix `-s<replicate>`.
         settings: Its trials.
         replicate: Added to the study's seed, for the initial weights and for the data.
     """

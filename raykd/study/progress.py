@@ -21,9 +21,9 @@ class Display:
 
     def __init__(self, study: Study, console: Console) -> None:
         self.study, self.console = study, console
-        self.start = time.monotonic()
         self.best: tuple[float, str] | None = None
-        self._total = self._done = self._before = 0
+        self._total = self._done = 0
+        self._first: tuple[float, int] | None = None  # when the first epoch came, and which it was
         self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
             TextColumn("{task.description:<14}"),
@@ -56,8 +56,7 @@ class Display:
 
     def expect(self, total: int, done: int) -> None:
         """Says how many epochs of cohorts there are in all, and how many are behind."""
-        self._total, self._done, self._before = total, done, done
-        self.start = time.monotonic()
+        self._total, self._done = total, done
 
     def rows(self, plan: Plan, rows: Iterable[Row], fresh: int) -> None:
         """Shows an epoch of a cohort.
@@ -71,6 +70,7 @@ class Display:
         if not fresh:
             return
         self._done += 1
+        self._first = self._first or (time.monotonic(), self._done)
         searched = {s.trial for s in plan.settings if s.role != "reference"}
         goal = self.study.goal
         for row in rows:
@@ -104,11 +104,11 @@ class Display:
         self._bars.update(self._tasks["study"], completed=self._done, note=f"{best}{self._left()}")
 
     def _left(self) -> str:
-        fresh = self._done - self._before
-        if not fresh or not self._total:
+        if self._first is None or self._done == self._first[1]:
             return ""
-        seconds = (time.monotonic() - self.start) / fresh * (self._total - self._done)
-        return f", about {_duration(max(0.0, seconds))} left"
+        since, first = self._first
+        pace = (time.monotonic() - since) / (self._done - first)
+        return f", about {_duration(max(0.0, pace * (self._total - self._done)))} left"
 
 
 def _duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from raykd.study.plan import Plan, Role, Setting
@@ -77,7 +78,8 @@ class Search:
 
     def __init__(self, question: Question) -> None:
         self.question = question
-        directions = ["maximize" if mode == "max" else "minimize" for mode in question.modes]
+        both = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+        directions = [both[mode] for mode in question.modes]
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna = optuna.create_study(directions=directions)
         self.plans: list[Plan] = []
@@ -111,7 +113,7 @@ class Search:
         number = len(self.plans)
         self.optuna.sampler = self._sampler(number)
         settings = missing + [self._ask() for _ in range(size)]
-        plan = Plan(f"{number:04d}", tuple(settings))
+        plan = Plan(f"c{number:04d}", tuple(settings))  # no trial's name: both name folders
         self.plans.append(plan)
         return [plan.replicated(r) for r in range(self.question.replicates)]
 

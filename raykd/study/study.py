@@ -18,7 +18,7 @@ from raykd.study.plan import Setting
 from raykd.study.search import Question
 from raykd.train.cohort import Goal
 from raykd.train.halving import Halving
-from raykd.train.recipe import Recipe, Schedule
+from raykd.train.recipe import Recipe
 
 MakeData = Callable[..., Data]
 MakeModel = Callable[..., nn.Module]
@@ -88,7 +88,7 @@ class Study:
     epochs: int = 10
     batch_size: int = 64
     optimizer: Callable[..., Optimizer] = partial(SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
-    schedule: Schedule = "milestones"
+    schedule: str = "milestones"
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
     warmup: int = 0
@@ -105,7 +105,7 @@ class Study:
     teacher_weights: str | None = None
     teacher_sha256: str | None = None
     workers: int | None = None
-    cpus: float = 1
+    cpus: float = 1.0
     gpus: float | None = None
     concurrent: int | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
@@ -133,8 +133,8 @@ class Study:
     def override(self, **changes: Any) -> "Study":
         """The study with some fields replaced.
 
-        With other `epochs` the milestones and the rungs of halving move in proportion: a schedule
-        is compressed, not cut off.
+        With other `epochs` the milestones, the warm-up and the rungs of halving move in
+        proportion: a schedule is compressed, not cut off.
         """
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
@@ -143,12 +143,12 @@ class Study:
         epochs = changes.get("epochs", self.epochs)
         if epochs != self.epochs:
 
-            def scaled(marks: tuple[int, ...]) -> tuple[int, ...]:
-                moved = (max(1, round(mark * epochs / self.epochs)) for mark in marks)
+            def scaled(marks: tuple[int, ...], least: int = 1) -> tuple[int, ...]:
+                moved = (max(least, round(mark * epochs / self.epochs)) for mark in marks)
                 return tuple(sorted({mark for mark in moved if mark < epochs}))
 
-            changes.setdefault("milestones", scaled(self.milestones))
-            changes.setdefault("warmup", min(self.warmup, epochs - 1))
+            warmup = changes.setdefault("warmup", self.warmup * epochs // self.epochs)
+            changes.setdefault("milestones", scaled(self.milestones, least=warmup + 1))
             if self.halving:
                 rungs = scaled(self.halving.rungs)
                 changes.setdefault("halving", replace(self.halving, rungs=rungs))
@@ -239,8 +239,9 @@ def bound(function: Callable[..., Any]) -> dict[str, Any]:
 def defaults_of(study: Study) -> dict[str, Any]:
     """The value that each name has where a trial does not set it."""
     method = method_class(study.method)
+    optimizer = inspect.signature(study.optimizer).parameters
     return {
-        **bound(study.optimizer),
+        **{name: parameter.default for name, parameter in optimizer.items()},
         **method.hyperparameters(),
         **bound(study.method),
     }

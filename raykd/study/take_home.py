@@ -1,4 +1,4 @@
-"""A student out of the store: rebuilt, evaluated again, and exported with a card of how it was made."""
+"""A student out of the store: rebuilt, evaluated again, exported with a card of its making."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ from raykd.store import Trial, open_store
 from raykd.study.card import card
 from raykd.train.describe import restore
 from raykd.train.evaluate import evaluate
+from raykd.train.recipe import Recipe
 
 FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "torch": "model.pt2"}
 """What each format is called."""
@@ -95,13 +96,13 @@ def evaluate_again(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     opened = _open(taken, data, data_root, device)
-    precision = taken.spec["recipe"]["precision"] or ("bfloat16" if "cuda" in device else "float32")
+    recipe = Recipe(epochs=1, precision=taken.spec["recipe"]["precision"])
     model = taken.model.to(device)
     if "cuda" in device:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    metrics = {}
+        model = model.to(memory_format=torch.channels_last)
+    metrics: dict[str, float] = {}
     for split, batches in (("val", opened.validation()), ("test", opened.test())):
-        [values] = evaluate([model], batches, autocast=precision == "bfloat16")
+        [values] = evaluate([model], batches, autocast=recipe.autocast(torch.device(device)))
         metrics |= {f"{split}_{name}": value for name, value in values.items()}
     return metrics
 

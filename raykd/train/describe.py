@@ -46,8 +46,8 @@ def restore(located: dict[str, Any], role: str, instead: str = "") -> Callable[.
         located: As `locate` returned it. Anyone can have written it, so nothing but raykd's own
             functions and classes is taken at its word.
         role: What it makes: what to call it in an error, and the option that gives `instead`.
-        instead: `module:name` of what takes its place, with those of its arguments that are
-            plain values.
+        instead: `module:name` of what takes its place, with those of its arguments that it takes
+            and that are plain values.
 
     Raises:
         ValueError: It can't be found or made again, or lies outside of raykd.
@@ -66,7 +66,13 @@ def restore(located: dict[str, Any], role: str, instead: str = "") -> Callable[.
     if not callable(function) or (not instead and getattr(function, "__module__", "") != module):
         raise ValueError(f"{place} is no function or class of {module}; {advice}")
     if instead:
-        arguments = {key: value for key, value in arguments.items() if isinstance(value, PLAIN)}
+        taken = inspect.signature(function).parameters
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+        arguments = {
+            key: value
+            for key, value in arguments.items()
+            if isinstance(value, PLAIN) and (open_ended or key in taken)
+        }
     return partial(function, **{key: _restored(v, key, role) for key, v in arguments.items()})
 
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import (
 
 from raykd.train.describe import describe
 
-Schedule = Literal["milestones", "cosine", "onecycle", "constant"]
+SCHEDULES = ("milestones", "cosine", "onecycle", "constant")
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,20 @@ class Recipe:
 
     epochs: int
     optimizer: Callable[..., Optimizer] = partial(SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
-    schedule: Schedule = "milestones"
+    schedule: str = "milestones"
     milestones: tuple[int, ...] = ()
     decay: float = 0.1
     warmup: int = 0
     clip: float | None = None
     accumulate: int = 1
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: str | None = None
     compile: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}; at least one epoch is needed")
-        if self.schedule not in (known := ("milestones", "cosine", "onecycle", "constant")):
-            raise ValueError(f"unknown schedule {self.schedule!r}; known: {', '.join(known)}")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"unknown schedule {self.schedule!r}; known: {', '.join(SCHEDULES)}")
         if self.milestones and self.schedule != "milestones":
             raise ValueError(
                 f"milestones {self.milestones} have no meaning in the schedule {self.schedule!r};"

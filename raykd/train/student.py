@@ -115,8 +115,7 @@ class Student:
         initial = Randomness(seed, device)
         with initial.use():
             network = model().to(device)
-            if device.type == "cuda":
-                network = network.to(memory_format=torch.channels_last)
+            network = network.to(memory_format=torch.channels_last)  # faster on CPUs too
             with torch.no_grad():
                 s: Output = network.eval()(example)
             objective = method(s, t or s).to(device)

@@ -28,7 +28,7 @@ class Teacher:
     """
 
     def __init__(self, model: nn.Module, *, autocast: bool = False) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.autocast = autocast
         self.digest = digest(model)
 

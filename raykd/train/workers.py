@@ -14,8 +14,11 @@ def join(module: nn.Module) -> nn.Module:
     """Makes a module's gradients the mean over the workers.
 
     Parts of it may be out of use for a while, as the head is while a method matches features only.
+    Buffers stay each worker's own: running means, and memory banks of what it has seen.
     """
-    return DistributedDataParallel(module, find_unused_parameters=True) if world() > 1 else module
+    if world() == 1:
+        return module
+    return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
 
 
 def add_up(sums: Tensor) -> None:

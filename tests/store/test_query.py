@@ -58,9 +58,7 @@ def test_best_refuses_what_it_does_not_know(study):
         study.best(metric="params")
     with pytest.raises(StoreError, match="mode of 'val_top1' is 'maximum'"):
         study.best(mode="maximum")
-    with pytest.raises(
-        StoreError, match="the columns are: trial, number, .*config_a, config_alpha"
-    ):
+    with pytest.raises(StoreError, match=r"the columns are: trial, .*config_a, config_"):
         study.best(where=pc.field("config_beta") > 1)
     with pytest.raises(StoreError, match="cannot apply"):
         study.best(where=pc.field("config_a") > 1)
@@ -154,10 +152,8 @@ def test_pareto(tmp_path, made):
     study = store.study("study")
     front = study.pareto({"val_top1": "max", "params": "min"})
     assert ids(front) == ["0001", "0005", "0002", "0000", "0006"]
-    assert ids(study.pareto({"params": "min", "val_top1": "max"})) == ids(front)[::-1][:3] + [
-        "0001",
-        "0005",
-    ]
+    cheapest = study.pareto({"params": "min", "val_top1": "max"})
+    assert ids(cheapest) == ["0006", "0000", "0002", "0001", "0005"]
     some = study.pareto({"val_top1": "max", "params": "min"}, where=pc.field("params") > 15)
     assert ids(some) == ["0001", "0005", "0002"]
     assert ids(study.pareto({"val_top1": "max"})) == ["0008"]
@@ -220,15 +216,15 @@ def test_nothing_secret_is_stored_pickled_or_said(moto_server, moto_s3, made, mo
     study = store.study("study")
     stored = [store.folder.read(path) for path in store.folder.list()]
     assert len(stored) > 5
-    pickles = [
-        pickle.dumps(item) for item in (store, store.folder, study, study.best(), second.value)
-    ]
-    said += [repr(item) for item in (store, store.folder, study, study.best(), vars(study))]
+    results = (store, store.folder, study, study.best())
+    pickles = [pickle.dumps(item) for item in (*results, second.value)]
+    said += [repr(item) for item in (*results, vars(study))]
     errors = [second.value]
     for variable, value in (("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_PROFILE", "none")):
-        with monkeypatch.context() as patch, pytest.raises(StoreError) as caught:
+        with monkeypatch.context() as patch:
             patch.setenv(variable, value)
-            open_store(moto_s3)
+            with pytest.raises(StoreError) as caught:
+                open_store(moto_s3)
         errors.append(caught.value)
     with pytest.raises(StoreError) as caught:
         open_store("s3://no-such-bucket/x")

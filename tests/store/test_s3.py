@@ -133,7 +133,7 @@ def test_missing_bucket(moto_s3):
 def test_no_credentials(moto_s3, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(StoreError, match="no usable AWS credentials .*set AWS_PROFILE"):
+    with pytest.raises(StoreError, match=r"no usable AWS credentials .*set AWS_PROFILE"):
         Folder(moto_s3).check()
 
 
@@ -172,7 +172,7 @@ def test_wrong_secret(rclone_server, rclone_s3, monkeypatch):
 def test_bucket_in_another_region(moto_s3):
     where = {"LocationConstraint": "eu-west-1"}
     boto3.client("s3").create_bucket(Bucket="raykd-europe", CreateBucketConfiguration=where)
-    with pytest.raises(StoreError, match="in the region eu-west-1, .* set AWS_REGION=eu-west-1"):
+    with pytest.raises(StoreError, match=r"in the region eu-west-1, .* set AWS_REGION=eu-west-1"):
         Folder("s3://raykd-europe/x").check()
 
 

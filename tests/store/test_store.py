@@ -29,18 +29,18 @@ def test_studies(root, made):
 
 def test_a_study_that_is_not_there(root, made):
     store = open_store(root, create=True)
-    with pytest.raises(StoreError, match="no study 'x' in .*; there are: none yet"):
+    with pytest.raises(StoreError, match=r"no study 'x' in .*; there are: none yet"):
         store.study("x")
     store.writer("one", made.spec).close()
     store.writer("two", made.spec).close()
-    with pytest.raises(StoreError, match="no study 'x' in .*; there are: one, two"):
+    with pytest.raises(StoreError, match=r"no study 'x' in .*; there are: one, two"):
         store.study("x")
-    with pytest.raises(StoreError, match="no study '../x'"):
+    with pytest.raises(StoreError, match=r"no study '\.\./x'"):
         store.study("../x")
 
 
 def test_a_store_that_is_not_there(root):
-    with pytest.raises(StoreError, match="there is no store at .*: nothing is stored below it"):
+    with pytest.raises(StoreError, match=r"there is no store at .*: nothing is stored below it"):
         open_store(root)
 
 
@@ -58,7 +58,7 @@ def test_the_same_name_with_another_space_is_refused(root, made):
     store = open_store(root, create=True)
     store.writer("study", made.spec).close()
     other = made.spec | {"identity": {"seed": 7}}
-    with pytest.raises(StoreError, match="seed is 0 there and 7 here.*Choose another name"):
+    with pytest.raises(StoreError, match=r"seed is 0 there and 7 here.*Choose another name"):
         store.writer("study", other)
 
 

@@ -150,7 +150,10 @@ def test_best_and_last_are_stored(cohort: Make) -> None:
     taught = cohort()
     history = [row for rows in taught.run() for row in rows]
     kd = [row.metrics["val_top1"] for row in history if row.trial == "kd"]
-    best, final = taught.folder.read("kd/best.safetensors"), taught.folder.read("kd/last.safetensors")
+    best, final = (
+        taught.folder.read("kd/best.safetensors"),
+        taught.folder.read("kd/last.safetensors"),
+    )
     assert (best == final) == (max(kd) not in kd[:-1])
 
 

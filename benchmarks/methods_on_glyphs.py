@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""All methods on one glyphs pair with an equal budget: the table of docs/methods.md.
+
+ResNet-8 of 24-48-96 channels teaches one of 6-12-24. All students of a seed are one cohort: the
+same initial weights, the same batches, one teacher pass. The noise method sees no image and is
+taught on as many noise samples. One thread; about 40 minutes, and a run that was killed goes on
+from `--results`.
+
+    python benchmarks/methods_on_glyphs.py [--seeds 3] [--epochs 5] [--results results/methods]
+
+Prints the table, puts it into docs/methods.md, and the rows it is made of into
+docs/data/methods_on_glyphs.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from platform import python_version
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from torch import nn
+
+from raykd.data import Data
+from raykd.data.glyphs import Glyphs
+from raykd.data.noise import Noise as NoiseData
+from raykd.methods import find, names
+from raykd.models.resnet import resnet8w6, resnet8w24
+from raykd.modules.batch_statistics import AnswersOnBatchStatistics
+from raykd.store import Folder
+from raykd.train.artefact import Artefacts
+from raykd.train.cohort import Cohort, Member
+from raykd.train.loop import Row
+from raykd.train.pretrain import Source, record
+from raykd.train.recipe import Recipe
+from raykd.train.student import Student
+from raykd.train.teacher import Teacher
+
+DOCS = Path(__file__).parents[1] / "docs"
+CPU = torch.device("cpu")
+TEACHER = partial(resnet8w24, in_channels=1)
+STUDENT = partial(resnet8w6, in_channels=1)
+TEACHER_RECIPE = Recipe(epochs=8, milestones=(5, 7))
+NEGATIVES = 2621
+"""16,384 of CIFAR's 50,000 images are the same share of these 8,000."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table.
+
+    Attributes:
+        method: Its name.
+        config: What is not the method's default.
+        tuned: Whether the config was chosen for this pair, on seed 0's validation split.
+    """
+
+    method: str
+    config: dict[str, Any] = field(default_factory=dict)
+    tuned: bool = False
+
+    @property
+    def label(self) -> str:
+        """The trial's name."""
+        told = "-".join(f"{key}-{value}" for key, value in self.config.items())
+        return f"{self.method}-{told}" if told else self.method
+
+
+STAGES: dict[str, dict[str, Any]] = {  # earlier stages and banks at the size of this data
+    "ft": {"paraphraser_epochs": 5},
+    "srm": {"dictionary_epochs": 5},
+    "crd": {"negatives": NEGATIVES},
+    "wcord": {"negatives": NEGATIVES},
+}
+ENTRIES = [
+    *(Entry(name, STAGES.get(name, {})) for name in names() if name != "noise"),
+    Entry("itrd+kd"),
+    Entry("crd+kd", {"crd_negatives": NEGATIVES}),
+    Entry("srrl", {"classifier": "cross_entropy"}),
+]
+TUNED: list[Entry] = []
+NOISE = {  # what the student's batch norms use when it is evaluated
+    "noise": STUDENT,
+    "noise-batch-statistics": AnswersOnBatchStatistics(STUDENT),
+}
+
+
+def glyphs(seed: int) -> Glyphs:
+    return Glyphs(batch_size=64, seed=seed)
+
+
+def taught(folder: Folder) -> nn.Module:
+    """Returns the teacher of all seeds, trained if it isn't there."""
+    data = glyphs(0)
+    source = Source(TEACHER, data.describe(), TEACHER_RECIPE)
+    if not source.ready(folder):
+        for row in source.train(folder, data, CPU):
+            print(f"teacher, epoch {row.epoch}: {row.metrics['val_top1']:.4f}", flush=True)
+    return source.load(folder)
+
+
+def teach(
+    name: str,
+    members: list[Member],
+    student: Callable[[], nn.Module],
+    teacher: Teacher,
+    data: Data,
+    recipe: Recipe,
+    folder: Folder,
+) -> list[Row]:
+    """Returns the members' rows of the last epoch they reached."""
+    shared = {"teacher": teacher.digest, "data": data.describe()}
+    cohort = Cohort(
+        name,
+        members,
+        student,
+        teacher,
+        data,
+        recipe,
+        folder.sub("checkpoints"),
+        Artefacts(folder, shared),
+        CPU,
+    )
+    last: dict[str, Row] = {}
+    for rows in cohort.run():
+        last |= {row.trial: row for row in rows}
+        print(f"{name}, epoch {rows[0].epoch}: {rows[0].metrics['seconds']:.0f} s", flush=True)
+    return list(last.values())
+
+
+def cohorts(
+    seeds: int, teacher: Teacher, recipe: Recipe, folder: Folder
+) -> Iterator[dict[str, Any]]:
+    """Yields a row per student: what it is and how it ended."""
+    for seed in range(seeds):
+        data = glyphs(seed)
+        for kind, entries in (("defaults", ENTRIES), ("tuned", TUNED)):
+            members = [
+                Member(f"{e.label}-s{seed}", partial(find(e.method), **e.config), seed=seed)
+                for e in entries
+            ]
+            name = f"{kind}-s{seed}"
+            if members:
+                rows = teach(name, members, STUDENT, teacher, data, recipe, folder)
+                for entry, row in zip(entries, rows, strict=True):
+                    yield told(entry.label, entry, seed, row)
+        for label, student in NOISE.items():
+            noise = NoiseData(real=Glyphs, samples=len(data), batch_size=64, seed=seed)
+            members = [Member(f"{label}-s{seed}", find("noise"), seed=seed)]
+            [row] = teach(f"{label}-s{seed}", members, student, teacher, noise, recipe, folder)
+            yield told(label, Entry("noise"), seed, row)
+
+
+def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
+    """A student as JSON; accuracies in [0, 1]."""
+    kept = ("val_top1", "test_top1", "val_loss", "test_loss", "train_top1", "train_loss")
+    losses = [name for name in row.metrics if name.startswith("loss_")]
+    return {
+        "label": label,
+        "method": entry.method,
+        "config": entry.config,
+        "tuned": entry.tuned,
+        "seed": seed,
+        "epoch": row.epoch,
+        "state": row.state,
+        **{name: round(row.metrics[name], 6) for name in (*kept, *losses)},
+    }
+
+
+def step_seconds(teacher: Teacher, recipe: Recipe, folder: Folder) -> dict[str, float]:
+    """Processor time of a student's step alone, spread over the epochs; the teacher's beside it.
+
+    The teacher's pass is not counted, and what a cohort shares of the teacher's side is.
+    """
+    data = glyphs(0)
+    artefact = Artefacts(folder, {"teacher": teacher.digest, "data": data.describe()})
+    example = torch.zeros(2, *data.shape)
+    batches = [batch for batch, _ in zip(data.train(0), range(4), strict=False)]
+    students = {}
+    for entry in [*ENTRIES, Entry("noise")]:
+        method = partial(find(entry.method), **entry.config)
+        t = teacher.model(example)
+        student = Student(entry.label, STUDENT, method, example, t, recipe, len(data) // 64)
+        student.objective.method.prepare(teacher.model, data, artefact)
+        students[entry.label] = student
+    spent = dict.fromkeys(["teacher", *students], 0.0)
+    for epoch in range(recipe.epochs):
+        for student in students.values():
+            student.begin(epoch)
+        for i, batch in enumerate(batches):
+            start = time.process_time()
+            t = teacher(batch)
+            spent["teacher"] += (time.process_time() - start) * (i > 0)
+            for label, student in students.items():
+                own = t.map(lambda tensor: tensor)  # remembers nothing of the others
+                start = time.process_time()
+                student.step(batch, own)
+                spent[label] += (time.process_time() - start) * (i > 0)
+    steps = recipe.epochs * (len(batches) - 1)
+    return {label: seconds / steps for label, seconds in spent.items()}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The table as Markdown: best validation accuracy first."""
+    rows, times = result["rows"], result["step_seconds"]
+    by_label: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_label.setdefault(row["label"], []).append(row)
+    plain = {row["seed"]: row["test_top1"] for row in by_label["vanilla"]}
+    lines = [
+        "| method | not default | validation | test | test − plain, same seed | step time |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    teacher = result["teacher"]
+    lines.append(
+        f"| *teacher* | | {100 * teacher['val_top1']:.2f} | {100 * teacher['test_top1']:.2f} | |"
+        f" {times['teacher'] / times['vanilla']:.2f} (a pass) |"
+    )
+    order = sorted(by_label.values(), key=lambda group: -mean(r["val_top1"] for r in group))
+    for group in order:
+        label, method = group[0]["label"], group[0]["method"]
+        config = ", ".join(f"`{key}={value}`" for key, value in group[0]["config"].items())
+        if label == "noise-batch-statistics":
+            config = "evaluated on batch statistics"
+        mark = " †" if group[0]["tuned"] else ""
+        seconds = times.get(label, times.get(method))
+        cost = "" if seconds is None else f"{seconds / times['vanilla']:.2f}"
+        gain = [row["test_top1"] - plain[row["seed"]] for row in group]
+        name = "*plain student*" if method == "vanilla" else f"{method}{mark}"
+        gained = "" if method == "vanilla" else spread(gain, "+.2f")
+        failed = sum(row["state"] == "FAIL" for row in group)
+        lines.append(
+            f"| {name} | {config} | {spread([r['val_top1'] for r in group])} |"
+            f" {spread([r['test_top1'] for r in group])} | {gained} |"
+            f" {cost}{f' ({failed} diverged)' if failed else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def spread(values: list[float], form: str = ".2f") -> str:
+    """Mean ± standard deviation (n − 1), in percent."""
+    deviation = f" ± {100 * stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):{form}}{deviation}"
+
+
+def put(text: str) -> None:
+    """Replaces the table in docs/methods.md, where it has a place."""
+    page = DOCS / "methods.md"
+    begin, end = "<!-- methods_on_glyphs -->", "<!-- end -->"
+    before, found, rest = page.read_text().partition(begin) if page.exists() else ("", "", "")
+    if found:
+        page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--results", default="results/methods", help="folder of the checkpoints")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = Folder(options.results)
+    recipe = Recipe(epochs=options.epochs, milestones=(options.epochs - 1,))
+    model = taught(folder)
+    teacher = Teacher(model)
+    rows = list(cohorts(options.seeds, teacher, recipe, folder.sub(f"{options.epochs}-epochs")))
+    result = {
+        "teacher": record(model, glyphs(0)),
+        "teacher_recipe": TEACHER_RECIPE.describe(),
+        "recipe": recipe.describe(),
+        "data": glyphs(0).describe(),
+        "versions": {"python": python_version(), "torch": torch.__version__},
+        "step_seconds": step_seconds(teacher, recipe, folder.sub(f"{options.epochs}-epochs")),
+        "rows": rows,
+    }
+    (DOCS / "data").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1)
+    (DOCS / "data" / "methods_on_glyphs.json").write_text(text + "\n")
+    print(table(result))
+    put(table(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""A study as one HTML page that needs nothing else: no network, no other file."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from raykd.report import markup, plots, searched, wording
+from raykd.report.origin import origin
+from raykd.report.results import Contender, Results
+from raykd.report.tables import with_test
+
+_ROWS = 10  # of the best configurations
+_FRONT = 30  # trials of the front
+_UNFINISHED = 100  # trials that did not complete, so many are listed
+
+
+def page(results: Results) -> str:
+    """Returns the page's HTML."""
+    drawn = plots.lines(results.compared())
+    found = searched.searched(results)
+    sections = [
+        _header(results),
+        _headline(results),
+        _comparison(results, drawn),
+        _best(results),
+        *_figures(results, found, drawn),
+        _not_complete(results),
+        origin(results),
+    ]
+    template = Template(files("raykd.report").joinpath("page.html").read_text("utf-8"))
+    title = f"{results.study.name} · raykd"
+    return template.substitute(
+        title=escape(title), body="\n".join(filter(None, sections)), plotly=get_plotlyjs()
+    )
+
+
+def _header(results: Results) -> str:
+    metric = wording.title(results.metric)
+    subject = f"{results.subject}. {results.progress}."
+    return (
+        f"<header><h1>{escape(results.study.name)}</h1>"
+        f'<p class="soft">{escape(subject)} Chosen by {escape(metric)} after the last epoch.</p>'
+        "</header>"
+    )
+
+
+def _headline(results: Results) -> str:
+    """The best configuration and what it gains."""
+    ranked = results.ranked()
+    if not ranked:
+        return markup.section("Nothing to show yet", "<p>No trial of this study is complete.</p>")
+    best, metric, test = ranked[0], results.metric, wording.on_test(results.metric)
+    numbers = [(best.text(metric), wording.title(metric))]
+    if test and (text := best.text(test)):
+        numbers.append((text, wording.title(test)))
+    unit = "points " if wording.is_share(metric) else ""
+    for row in results.compared():
+        over = best.gain(row.contender, metric)
+        if over and row.kind != "best" and row.contender != best:
+            to = (
+                "to the" if row.kind == "teacher" else "over the" if row.kind == "plain" else "over"
+            )
+            numbers.append((over, f"{unit}{to} {row.label}"))
+    cards = "".join(
+        f'<div class="number"><b>{escape(text)}</b><span>{escape(name)}</span></div>'
+        for text, name in numbers
+    )
+    arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(best.config.items()))
+    call = f"{results.method}({arguments})"
+    note = (
+        f'<p class="soft">Trial {escape(best.name)}, the best of {len(results.searched)} by'
+        " validation: a maximum over many trials flatters itself a little; the test figure was"
+        " not chosen by.</p>"
+    )
+    return markup.section(
+        "Best configuration",
+        f'<code class="config">{escape(call)}</code><div class="numbers">{cards}</div>{note}',
+    )
+
+
+def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:
+    """Teacher, plain student, references, given settings, best found."""
+    rows = results.compared()
+    if not rows:
+        return ""
+    colours = {line.contender.name: line.colour for line in drawn}
+    metric = results.metric
+    metrics = [m for m in with_test(list(results.objectives)) if _any(m, rows)]
+    if "params" not in metrics and _any("params", rows):
+        metrics.append("params")
+    plain = next((row.contender for row in rows if row.kind == "plain"), None)
+    head = ["", *map(wording.title, metrics), "best epoch", *(["over plain"] if plain else [])]
+    body = []
+    for row in rows:
+        ours = row.contender
+        key = markup.key(colours[ours.name])
+        own = plain is None or row.kind in ("teacher", "plain")
+        cells = [
+            key + escape(row.label),
+            *(escape(ours.text(m)) for m in metrics),
+            "" if row.kind == "teacher" else escape(ours.best_text(metric)),
+            *([] if plain is None else ["" if own else escape(ours.gain(plain, metric))]),
+        ]
+        if not ours.text(metric):
+            cells[1] = wording.STATES[ours.state]
+        body.append(cells)
+    note = "Values after the last epoch. Best epoch: its validation, its number beside."
+    best = len(rows) - 1 if rows[-1].kind == "best" else None
+    return markup.section("Compared", markup.soft(note) + markup.table(head, body, best=best))
+
+
+def _any(metric: str, rows: Iterable[Any]) -> bool:
+    return any(math.isfinite(row.contender.mean(metric)) for row in rows)
+
+
+def _best(results: Results) -> str:
+    """The best settings."""
+    ranked = results.ranked()[:_ROWS]
+    if not ranked:
+        return ""
+    title = f"The {len(ranked)} best configurations" if len(ranked) > 1 else "Configurations"
+    return markup.section(title, _settings(results, ranked, best=0))
+
+
+def _settings(results: Results, contenders: Sequence[Contender], best: int | None = None) -> str:
+    """Settings with their metrics and values."""
+    names = sorted({name for contender in contenders for name in contender.config})
+    wanted = with_test(list(results.objectives))
+    metrics = [m for m in wanted if any(c.text(m) for c in contenders)]
+    head = ["trial", *map(wording.title, metrics), "best epoch", *map(escape, names)]
+    body = [
+        [
+            escape(ours.name + (" (given)" if ours.role == "first" else "")),
+            *(escape(ours.text(metric)) for metric in metrics),
+            escape(ours.best_text(results.metric)),
+            *(_setting(ours.config, name) for name in names),
+        ]
+        for ours in contenders
+    ]
+    return markup.table(head, body, best=best)
+
+
+def _front(results: Results, found: searched.Searched) -> str:
+    """The settings that no other beats in every objective."""
+    figure = searched.pareto_front(results, found)
+    keys = _keys([], ("on the front", plots.COLOURS["best"]), ("beaten", plots.FAINT))
+    front = results.pareto(results.objectives)
+    return markup.figure(
+        "Objectives against each other",
+        figure,
+        "No trial beats one on the front in every objective.",
+        keys,
+        below=_settings(results, front[:_FRONT]) if front else "",
+    )
+
+
+def _figures(
+    results: Results, found: searched.Searched, drawn: Sequence[plots.Line]
+) -> Iterable[str]:
+    """Every figure with its title, or the reason why there is none."""
+    metric = wording.title(results.metric)
+    competing = len(results.searched)
+    most = f", the {plots.MOST_CURVES} best" if competing > plots.MOST_CURVES else ""
+    curves = plots.learning_curves(results, drawn)
+    keys = _keys(drawn, (f"other trials{most}", plots.FAINT))
+    yield markup.figure("Learning curves", curves, f"{metric.capitalize()} after each epoch.", keys)
+    if len(results.objectives) > 1:
+        yield _front(results, found)
+    history = searched.history(results, found, drawn)
+    references = [line for line in drawn if line.kind != "best"]
+    keys = _keys(references, ("best so far", plots.COLOURS["best"]), ("trials", plots.FAINT))
+    note = "Each complete trial after its last epoch, in the order of asking."
+    yield markup.figure("The search", history, note, keys)
+    if not results.spec.get("space"):
+        return
+    note = (
+        "PED-ANOVA: how much a parameter decides whether a trial is among the best. With few"
+        " trials this is a hint, not a measurement."
+    )
+    yield markup.figure("Parameter importance", searched.importance(found), note)
+    parallel = searched.parallel_coordinates(results, found)
+    note = f"A line a trial, the better its {metric} the bluer."
+    width = 84 * (1 + len(found.parameters))
+    yield markup.figure("Parallel coordinates", parallel, note, least=width)
+    if slices := searched.slices(results, found, drawn):
+        places = "".join(f"<div>{markup.place(figure)}</div>" for figure in slices)
+        note = markup.soft(
+            f"{escape(metric.capitalize())} by each parameter; the later a trial, the bluer."
+        )
+        keys = _keys([line for line in references if line.kind != "teacher"])
+        yield markup.section("Slices", f'{note}{keys}<div class="slices">{places}</div>')
+
+
+def _keys(drawn: Sequence[plots.Line], *others: tuple[str, str]) -> str:
+    """What the colours of a figure mean."""
+    named = [*((line.label, line.colour) for line in reversed(drawn)), *others]
+    keys = "".join(f"<span>{markup.key(colour)}{escape(name)}</span>" for name, colour in named)
+    return f'<div class="keys">{keys}</div>' if keys else ""
+
+
+def _not_complete(results: Results) -> str:
+    """Trials that were dropped, failed or have not ended."""
+    rest = [c for c in results.contenders if c.state != "COMPLETE"]
+    if not rest:
+        return ""
+    head = ["trial", "state", "epochs", "reason", "configuration"]
+    body = [
+        [
+            escape(ours.name),
+            wording.STATES[ours.state],
+            ", ".join(str(e) for e in sorted({t.epoch or 0 for t in ours.trials})),
+            escape(ours.reason),
+            escape(wording.settings(ours.config)),
+        ]
+        for ours in rest[:_UNFINISHED]
+    ]
+    more = len(rest) - _UNFINISHED
+    note = markup.soft(f"and {more:,} more") if more > 0 else ""
+    return markup.section("Not complete", markup.table(head, body, texts=(3, 4)) + note)
+
+
+def _setting(config: Mapping[str, Any], name: str) -> str:
+    return "" if config.get(name) is None else escape(wording.setting(config[name]))
