@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from raykd.store import open_store as open_store
+    from raykd.study import Study as Study
 
-_HOME = {"open_store": "raykd.store"}
+_HOME = {"Study": "raykd.study", "open_store": "raykd.store"}
 
-__all__ = ["open_store"]
+__all__ = ["Study", "open_store"]
 
 
 def __getattr__(name: str) -> object:

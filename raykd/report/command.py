@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from raykd.report import tables
+from raykd.report import tables, wording
 from raykd.report.results import Contender, Results
 from raykd.store import Store, StoreError, Study, open_store
 
@@ -54,7 +54,7 @@ def studies(root: Root, as_json: AsJson = False) -> None:
     for results in found:
         ranked = results.ranked()
         best = ranked[0].as_dict() if ranked else None
-        states = {name: 0 for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")}
+        states = dict.fromkeys(wording.STATES, 0)
         for contender in results.searched:
             states[contender.state] += 1
         rows.append({"study": results.study.name, "what": results.subject, **states, "best": best})
@@ -153,8 +153,8 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Where the page goes; by default report.html in the study's folder, or <study>.html"
-            " here for a store in S3."
+            help="Where the page goes; by default report.html in the study's folder, and for a"
+            " store in S3 <study>.html in this one."
         ),
     ] = None,
 ) -> None:

@@ -184,7 +184,11 @@ def _figures(
     )
     yield markup.figure("Parameter importance", searched.importance(found), note)
     parallel = searched.parallel_coordinates(results, found)
-    note = f"A line a trial, the better its {metric} the bluer."
+    many = len(found.values) > searched.MOST_LINES
+    which = (
+        f"A line for each of the {searched.MOST_LINES} best trials" if many else "A line a trial"
+    )
+    note = f"{which}, the better its {metric} the bluer."
     width = 84 * (1 + len(found.parameters))
     yield markup.figure("Parallel coordinates", parallel, note, least=width)
     if slices := searched.slices(results, found, drawn):

@@ -68,7 +68,7 @@ def learning_curves(results: Results, drawn: Sequence[Line]) -> go.Figure | str:
         if line.kind == "teacher":
             figure.add_trace(across(line, results.metric, [1, max(last, 2)]))
     style(figure, 420)
-    figure.update_xaxes(title_text="epoch", tickformat="d", rangemode="normal")
+    figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if last <= 10 else None)
     label_axis(figure, results.metric)
     return figure
 
@@ -90,7 +90,7 @@ def _faint(others: Sequence[Contender], points: dict[str, dict[int, float]]) -> 
         text=names,
         mode="lines+markers",
         line={"color": FAINT, "width": 1},
-        marker={"color": FAINT, "size": 3},
+        marker={"color": FAINT, "size": 4},
         hovertemplate="trial %{text}: %{y}<extra></extra>",
         name="other trials",
         opacity=0.45,

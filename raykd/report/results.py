@@ -234,13 +234,14 @@ class Results:
 
     def _sign(self, metric: str, mode: str | None) -> float:
         """1 where more is better, else −1."""
+        names = {name for c in self.contenders for trial in c.trials for name in trial.metrics}
+        costs = {f"cost_{name}" for c in self.contenders for t in c.trials for name in t.cost}
+        known = names | costs | {"params", *self.objectives}
+        if metric not in known:
+            raise StoreError(f"no trial has a metric {metric!r}; known: {', '.join(sorted(known))}")
         mode = mode or self.objectives.get(metric)
         if mode not in ("max", "min"):
             raise StoreError(f"mode of {metric!r} is {mode!r}; give 'max' or 'min'")
-        names = {name for c in self.contenders for trial in c.trials for name in trial.metrics}
-        costs = {f"cost_{name}" for c in self.contenders for t in c.trials for name in t.cost}
-        if metric not in (known := {*names, *costs, "params"}) and metric not in self.objectives:
-            raise StoreError(f"no trial has a metric {metric!r}; known: {', '.join(sorted(known))}")
         return 1.0 if mode == "max" else -1.0
 
 

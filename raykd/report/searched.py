@@ -20,6 +20,7 @@ from raykd.report.plots import COLOURS, FAINT, Line, across, label_axis, style
 from raykd.report.results import Results
 
 _SCALE = [[0.0, "#a3abb5"], [0.5, "#6ea0d4"], [1.0, COLOURS["best"]]]  # legible on light and dark
+MOST_LINES = 300  # of parallel coordinates
 _LABEL = 14  # characters of a value beside its axis
 _TOP = 5  # trials that PED-ANOVA should find above its quantile, as Optuna advises
 
@@ -39,6 +40,11 @@ class Searched:
     all: optuna.Study
     parameters: list[str]
     values: list[float]
+
+    @property
+    def opacity(self) -> float:
+        """Of a trial's marker: many of them must not hide the lines."""
+        return max(0.2, min(1.0, 200 / (1 + len(self.values))))
 
 
 def searched(results: Results) -> Searched:
@@ -93,7 +99,7 @@ def history(results: Results, found: Searched, drawn: Sequence[Line]) -> go.Figu
         return "No trial is complete."
     name = wording.title(results.metric)
     figure = visualization.plot_optimization_history(found.first, target_name=name)
-    figure.data[0].update(name="trials", marker={"color": FAINT, "size": 7})
+    figure.data[0].update(name="trials", marker={"color": FAINT, "size": 7}, opacity=found.opacity)
     figure.data[1].update(
         name="best so far", line={"color": COLOURS["best"], "width": 2.5, "shape": "hv"}
     )
@@ -133,18 +139,22 @@ def importance(found: Searched) -> go.Figure | str:
 
 
 def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
-    """Every complete trial as a line through its parameters, the better the bluer."""
+    """The complete trials, or the best of many, as lines; the better the bluer."""
     if not found.parameters or len(found.values) < 2:
         return "Parallel coordinates need a searched parameter and at least two complete trials."
     name = wording.title(results.metric).replace(" ", "<br>", 1)
-    figure = visualization.plot_parallel_coordinate(
-        found.first, params=found.parameters, target_name=name
-    )
+    shown = found.first.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    shown.sort(key=lambda trial: trial.values[0], reverse=results.mode == "min")
+    shown = shown[-MOST_LINES:]  # the best are drawn last, above the others
+    with _quiet():
+        best = optuna.create_study(direction=found.first.direction)
+    best.add_trials(shown)
+    params = [name for name in found.parameters if any(name in trial.params for trial in shown)]
+    figure = visualization.plot_parallel_coordinate(best, params=params, target_name=name)
     *traces, bar = figure.data
-    low, high = min(found.values), max(found.values)
-    for trace, value in zip(traces, found.values, strict=True):  # a trace a complete trial
-        place = (value - low) / (high - low) if high > low else 1.0
-        place = place if results.mode == "max" else 1 - place
+    worst, span = shown[0].values[0], shown[-1].values[0] - shown[0].values[0]
+    for trace, trial in zip(traces, shown, strict=True):  # Optuna draws a trace a trial
+        place = (trial.values[0] - worst) / span if span else 1.0
         [colour] = sample_colorscale(_SCALE, [place])
         strong = place**3  # most trials lie near the best
         trace.update(line={"color": colour, "width": 1 + 1.5 * strong}, opacity=0.4 + 0.55 * strong)
@@ -155,8 +165,6 @@ def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
             label.text = f"{float(label.text):.1%}"
         elif len(label.text) > _LABEL:
             label.text = f"{label.text[: _LABEL - 1]}…"
-    order = sorted(range(len(traces)), key=lambda i: found.values[i], reverse=results.mode == "min")
-    figure.data = [*(traces[i] for i in order), bar]
     style(figure, 420)
     figure.update_layout(margin={"l": 48, "r": 48})
     figure.update_xaxes(showgrid=False, zeroline=False)
@@ -169,7 +177,9 @@ def slices(results: Results, found: Searched, drawn: Sequence[Line]) -> list[go.
     name = wording.title(results.metric)
     for parameter in found.parameters:
         figure = visualization.plot_slice(found.first, params=[parameter], target_name=name)
-        figure.update_traces(marker={"colorscale": _SCALE, "showscale": False, "size": 8})
+        figure.update_traces(
+            marker={"colorscale": _SCALE, "showscale": False, "size": 8}, opacity=found.opacity
+        )
         for line in drawn:
             value = line.contender.mean(results.metric)
             if line.kind not in ("best", "teacher") and math.isfinite(value):

@@ -1,6 +1,6 @@
 """Results of studies on a local folder or in S3, and questions to them; no torch, no ray."""
 
-from raykd.store.errors import StoreError, StoreWarning, WriterReplacedError
+from raykd.store.errors import StoreError, StoreWarning, UnavailableError, WriterReplacedError
 from raykd.store.folder import Folder
 from raykd.store.query import Study
 from raykd.store.store import Store, open_store
@@ -14,6 +14,7 @@ __all__ = [
     "StoreWarning",
     "Study",
     "Trial",
+    "UnavailableError",
     "Writer",
     "WriterReplacedError",
     "open_store",

@@ -5,6 +5,13 @@ class StoreError(ValueError):
     """A store, a study or a query that cannot be served; the text says what to do."""
 
 
+class UnavailableError(StoreError):
+    """The storage does not answer as it should now: network, credentials, permission, full disk.
+
+    Nothing is wrong with the request; the same may succeed later.
+    """
+
+
 class MissingObjectError(StoreError, FileNotFoundError):
     """An object that is not there."""
 

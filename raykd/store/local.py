@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from raykd.store.errors import MissingObjectError, StoreError
+from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 
 Paths = list[str]  # `list` means the method within the class below
 _PART = ".part"  # of a file that is being written; a killed writer leaves one, and no list shows it
@@ -107,4 +107,4 @@ def _explained(what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingObjectError(f"{what}: it does not exist") from error
     except OSError as error:
-        raise StoreError(f"{what}: {error.strerror or type(error).__name__}") from error
+        raise UnavailableError(f"{what}: {error.strerror or type(error).__name__}") from error

@@ -1,7 +1,8 @@
 """Objects in a bucket of S3 or of a server that speaks its protocol.
 
-botocore (below boto3) alone talks to the server, so that credentials (profiles, single sign-on, roles that renew
-themselves), region, endpoint, proxy and certificates are resolved once and by the standard rules.
+botocore, which boto3 is built on, alone talks to the server, so that credentials (profiles, single
+sign-on, roles that renew themselves), region, endpoint, proxy and certificates are resolved once
+and by the standard rules.
 """
 
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from raykd.store.errors import MissingObjectError, StoreError
+from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError
@@ -121,7 +122,7 @@ class Bucket:
                 )
             if errors := answer.get("Errors"):
                 key, code = errors[0].get("Key", keys[start]), errors[0].get("Code", "unknown")
-                raise StoreError(self._sentence(code, "delete", key))
+                raise UnavailableError(self._sentence(code, "delete", key))
 
     def check(self, prefix: str, *, write: bool) -> None:
         """Lists, compares the region, and with `write` puts and deletes a probe."""
@@ -171,10 +172,10 @@ class Bucket:
                 self._forget()  # the next request looks for renewed credentials
             if code in _MISSING and action == "read":
                 raise MissingObjectError(f"s3://{self.name}/{key} does not exist") from error
-            raise StoreError(self._sentence(code, action, key)) from error
+            raise UnavailableError(self._sentence(code, action, key)) from error
         except BotoCoreError as error:
             self._forget()
-            raise StoreError(self._unsent(error)) from error
+            raise UnavailableError(self._unsent(error)) from error
 
     def _forget(self) -> None:
         self._session = None
@@ -232,14 +233,14 @@ class Bucket:
 
 @lru_cache(maxsize=1)
 def _loader() -> Any:
-    """Returns botocore's reader of its models of services; parsing S3's anew takes 0.1 s."""
+    """Returns botocore's reader of its models of services; parsing that of S3 takes 0.1 s."""
     from botocore.loaders import create_loader
 
     return create_loader()
 
 
 def _session() -> Any:
-    """Returns what boto3 is built on: it finds credentials, region and endpoint, and renews them."""
+    """Returns a session, which finds credentials, region and endpoint, and renews them."""
     from botocore.session import get_session
 
     session = get_session()

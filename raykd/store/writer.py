@@ -88,7 +88,8 @@ class Writer:
 
         Raises:
             WriterReplacedError: Another writer has taken over; stop.
-            StoreError: A record is not as it should be, or the storage failed.
+            UnavailableError: The storage failed; try again later.
+            StoreError: A record is not as it should be.
         """
         if not self._open:
             raise StoreError(f"the writer of {self.folder.uri} is closed; open another one")
@@ -114,7 +115,7 @@ class Writer:
 
         Raises:
             WriterReplacedError: Another writer has taken over; stop.
-            StoreError: The storage failed; nothing is lost.
+            UnavailableError: The storage failed; nothing is lost.
         """
         term, before = self._lease.term, self._snapshot
         self._newest += 1

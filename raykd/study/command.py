@@ -50,7 +50,9 @@ def run_one(
 
 def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=inspect.getmodule(sys.modules["__main__"]).__doc__)(command)
+    # `ray job submit script.py` takes no options for the script; RAYKD_STORAGE and so on do.
+    settings = {"auto_envvar_prefix": "RAYKD"}
+    app.command(help=sys.modules["__main__"].__doc__, context_settings=settings)(command)
     app(args=None if arguments is None else list(arguments), standalone_mode=arguments is None)
 
 

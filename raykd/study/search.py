@@ -236,6 +236,7 @@ class Search:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     return samplers.QMCSampler(
+                        scramble=True,  # else the seed has no say
                         seed=self.question.seed,
                         independent_sampler=independent,
                         warn_independent_sampling=False,

@@ -18,7 +18,9 @@ def join(module: nn.Module) -> nn.Module:
     """
     if world() == 1:
         return module
-    return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
+    joined = DistributedDataParallel(module, find_unused_parameters=True)
+    joined.broadcast_buffers = False  # its keyword is deprecated from torch 2.15 on
+    return joined
 
 
 def add_up(sums: Tensor) -> None:

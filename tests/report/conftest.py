@@ -211,8 +211,12 @@ def hostile(root):
 
 
 def one(root):
-    return write(root, whole("0000", 0, {"alpha": 1.01}, curve(0.8), role="first"),
-                 space={"alpha": SPACE["alpha"]}, references=[])
+    return write(
+        root,
+        whole("0000", 0, {"alpha": 1.01}, curve(0.8), role="first"),
+        space={"alpha": SPACE["alpha"]},
+        references=[],
+    )
 
 
 def none_complete(root):

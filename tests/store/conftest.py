@@ -6,7 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from raykd.store.folder import Folder
+from raykd.store import Folder, Study
+from raykd.store.metrics import long_table
+from raykd.store.records import checked
+from raykd.store.trials import Trials
 
 SPEC = {
     "metric": ["val_top1"],
@@ -51,6 +54,19 @@ def bury(folder, term):
     folder.write(f"writer/{term:06d}.beat", json.dumps({"time": 0.0, "closed": True}).encode())
 
 
+def assert_holds(folder, records):
+    """The study says exactly what a replay of all records says."""
+    records = [checked(record) for record in records]
+    trials = Trials(None, "val_top1", "max")
+    trials.apply(records)
+    study = Study(folder, "study")
+    expected = trials.table().drop_columns(["config"])
+    assert repr(study.trials().to_pydict()) == repr(expected.to_pydict())
+    assert study.trials().schema == expected.schema
+    assert repr(study.metrics().to_pydict()) == repr(long_table(records).to_pydict())
+    assert study.warnings == []
+
+
 class KilledError(BaseException):
     """The process ends here."""
 
@@ -84,6 +100,7 @@ def made():
         end=end,
         finished=finished,
         bury=bury,
+        assert_holds=assert_holds,
         DyingFolder=DyingFolder,
         KilledError=KilledError,
     )

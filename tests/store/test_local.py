@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from raykd.store import Folder, StoreError
+from raykd.store import Folder, StoreError, UnavailableError
 
 
 def test_a_killed_write_leaves_the_old_bytes_and_is_not_listed(tmp_path, monkeypatch):
@@ -26,7 +26,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match=r"cannot write .*/a: No space left on device"):
+    with pytest.raises(UnavailableError, match=r"cannot write .*/a: No space left on device"):
         Folder(tmp_path).write("a", b"x")
     assert Folder(tmp_path).list() == []
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import boto3
 import pytest
 
-from raykd.store import Folder, StoreError
+from raykd.store import Folder, StoreError, UnavailableError
 
 LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
 
@@ -77,7 +77,7 @@ def test_renewed_credentials_are_found(canned, monkeypatch):
 
     canned.answer = answer
     folder = Folder("s3://bucket/x")
-    with pytest.raises(StoreError, match="credentials"):
+    with pytest.raises(UnavailableError, match="credentials"):
         folder.write("a", b"x")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "renewed")
     assert folder.write("a", b"x")

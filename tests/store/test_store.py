@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,15 @@ def test_raykd_itself_costs_nothing_and_offers_the_store():
     assert "open_store" in dir(raykd)
     with pytest.raises(AttributeError, match="raykd has no 'opn_store'"):
         _ = raykd.opn_store
+
+
+def test_the_store_is_read_without_torch_ray_or_optuna():
+    program = (
+        "import sys, raykd; few = len(sys.modules); raykd.open_store\n"
+        "print(few < 200, sorted({'torch', 'ray', 'optuna', 'botocore'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert run.stdout.split() == [b"True", b"[]"]
 
 
 def test_studies(root, made):

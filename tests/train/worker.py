@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from raykd.data import Batch
 from raykd.data.synthetic import Synthetic
-from raykd.methods.fitnet import FitNet
 from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
 from raykd.models import Output
@@ -49,14 +48,14 @@ class Case:
 
 
 CASES = {
-    "means": Case((Vanilla, KD, FitNet)),
+    "means": Case((Vanilla, KD, Matching)),
     "equal shares": Case(data={"samples": 80}),
     "parts": Case(recipe={"accumulate": 4}),
     "clipped": Case(recipe={"clip": 0.1}),
-    "unused head": Case((Matching,)),
+    "unused head": Case((Matching,), recipe={"accumulate": 2}),
     "few to test": Case(data={"tests": 1}),
     "batch norm": Case(student=partial(network, 4)),
-    "stopped": Case((Vanilla, KD, FitNet), stop=2),
+    "stopped": Case((Vanilla, KD, Matching), stop=2),
 }
 
 

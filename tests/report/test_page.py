@@ -1,0 +1,133 @@
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from raykd.report.page import page
+from raykd.report.results import Results
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, text outside of scripts, and the scripts."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.scripts, self._open = [], "", [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] == "script":
+            self.scripts[-1] += data
+        elif not self._open or self._open[-1] != "style":
+            self.text += data
+
+    @property
+    def figures(self):
+        kinds = [attrs.get("type") for tag, attrs in self.tags if tag == "script"]
+        texts = zip(kinds, self.scripts, strict=True)
+        return [json.loads(text) for kind, text in texts if kind == "application/json"]
+
+
+@pytest.fixture(scope="module")
+def standard(study):
+    return Page(page(Results(study)))
+
+
+def test_the_page_asks_for_nothing_else(standard):
+    assert not [attrs for _, attrs in standard.tags if {"src", "href", "srcset"} & attrs.keys()]
+    assert not {tag for tag, _ in standard.tags} & {"link", "img", "iframe", "object", "base"}
+    policy = next(a for _, a in standard.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy["content"].startswith("default-src 'none'")
+    assert "http" not in policy["content"]
+
+
+def test_plotly_is_there_once(standard):
+    assert len([script for script in standard.scripts if len(script) > 1_000_000]) == 1
+    assert (
+        len([tag for tag, a in standard.tags if "data-figure" in a]) == len(standard.figures) == 7
+    )
+
+
+def test_the_numbers_are_there(standard):
+    for text in (
+        "85.58%",
+        "84.98%",  # best, validation and test
+        "+12.46",
+        "+3.55",
+        "+1.15",
+        "-8.54",  # to plain student, KD, paper's setting, teacher
+        "94.12%",
+        "73.12%",
+        "82.03%",
+        "84.43%",
+        "ITRD(alpha=1.6682158565343952, beta_corr=3.3817518199809817",
+        "25 trials: 21 complete, 2 pruned, 2 failed",
+        "12th of 16 after epoch 3",
+        "loss_corr became nan in epoch 2",
+        "0123456789ab-dirty",
+    ):
+        assert text in standard.text
+
+
+def test_it_is_made_for_small_screens_and_both_themes(standard):
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in (
+        standard.tags
+    )
+    assert "responsive: true" in standard.scripts[-1]
+    assert all("width" not in figure["layout"] for figure in standard.figures)
+
+
+def test_stored_text_is_never_markup(made, tmp_path):
+    html = page(Results(made.hostile(tmp_path)))
+    seen = Page(html)
+    assert "<script>alert(1)</script>" not in html
+    assert "<script>alert(1)</script><b>&\"'" in seen.text  # as text
+    assert "b" not in {tag for tag, attrs in seen.tags if tag == "b" and "alert" in str(attrs)}
+    plain = Page(page(Results(made.one_parameter(tmp_path / "plain"))))
+    assert {tag for tag, _ in seen.tags} == {tag for tag, _ in plain.tags}
+
+
+def test_replicates_and_several_objectives(made, tmp_path):
+    text = Page(page(Results(made.replicated(tmp_path / "a")))).text
+    assert "84.60 ± 0.31%" in text
+    assert "means ± standard deviations" in text
+    text = Page(page(Results(made.several(tmp_path / "b")))).text
+    assert "Objectives against each other" in text
+    assert "52,000" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("one", ["80.00%", "at least two complete trials"]),
+        ("none_complete", ["No trial of this study is complete.", "Not complete", "unfinished"]),
+        ("empty", ["No trial of this study is complete.", "There are no reports yet."]),
+        ("no_space", ["83.00%", "ITRD()", "How this was made"]),
+        ("one_parameter", ["85.00%", "Slices", "at least two that were searched"]),
+        ("constant", ["80.00%", "Slices"]),
+    ],
+)
+def test_small_and_odd_studies(made, tmp_path, name, texts):
+    seen = Page(page(Results(getattr(made, name)(tmp_path))))
+    for text in texts:
+        assert text in seen.text
+    assert "nan" not in seen.text.replace("nan in", "").split()[:200]
+
+
+def test_long_lists_are_cut_and_say_so(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("raykd.report.page._UNFINISHED", 1)
+    monkeypatch.setattr("raykd.report.plots.MOST_CURVES", 3)
+    text = Page(page(Results(made.standard(tmp_path)))).text
+    assert "and 3 more" in text
+    assert "other trials, the 3 best" in text

@@ -1,0 +1,106 @@
+import warnings
+
+import pytest
+
+from raykd.report import plots, searched
+from raykd.report.results import Results
+
+
+def found(study):
+    results = Results(study)
+    return results, searched.searched(results), plots.lines(results.compared())
+
+
+def test_a_trial_of_optuna_is_a_setting_with_its_mean(made, tmp_path):
+    results, view, _ = found(made.replicated(tmp_path))
+    assert len(view.first.trials) == 9
+    assert view.parameters == ["alpha", "beta_corr", "beta_mi"]
+    assert view.first.best_value == pytest.approx(results.ranked()[0].mean("val_top1"))
+
+
+def test_history_holds_trials_and_reference_lines(study):
+    results, view, lines = found(study)
+    figure = searched.history(results, view, lines)
+    assert [t.name for t in figure.data][:2] == ["trials", "best so far"]
+    across = {trace.name: set(trace.y) for trace in figure.data[2:]}
+    assert across["teacher"] == {0.9412}
+    assert across["plain student"] == {0.7312}
+    assert "ITRD, paper&#x27;s setting" in across
+
+
+def test_importance_finds_what_matters(study):
+    _, view, _ = found(study)
+    [bars] = searched.importance(view).data
+    shares = dict(zip(bars.y, bars.x, strict=True))
+    assert max(shares, key=shares.get) == "beta_corr"
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_importance_says_why_there_is_none(made, tmp_path):
+    _, one, _ = found(made.one_parameter(tmp_path / "a"))
+    assert "at least two that were searched" in searched.importance(one)
+    _, few, _ = found(made.constant(tmp_path / "b"))
+    assert "at least 10 complete trials; there are 6" in searched.importance(few)
+    same = [
+        record
+        for n in range(12)
+        for record in made.whole(
+            f"{n:04d}", n, {"alpha": 1 + n / 20, "beta_corr": 1.0 + n, "beta_mi": 1.0}, [0.5]
+        )
+    ]
+    _, alike, _ = found(made.write(tmp_path / "c", same))
+    assert "too much alike" in searched.importance(alike)
+
+
+def test_parallel_coordinates_draw_the_best_last_and_bluest(study):
+    results, view, _ = found(study)
+    figure = searched.parallel_coordinates(results, view)
+    *traces, _ = figure.data
+    assert len(traces) == 21
+    heights = [trace.y[0] for trace in traces]
+    assert heights == sorted(heights)
+    assert traces[-1].line.color == "rgb(31, 119, 208)"
+    assert traces[0].line.width < traces[-1].line.width
+    assert "85.6%" in [label.text for label in figure.layout.annotations]
+
+
+def test_parallel_coordinates_of_a_loss_draw_the_smallest_last(made, tmp_path):
+    records = [*made.references(), *made.search(8)]
+    results, view, _ = found(made.write(tmp_path, records, metric=["val_loss"], mode=["min"]))
+    *traces, _ = searched.parallel_coordinates(results, view).data
+    assert traces[-1].y[0] == 0
+
+
+def test_many_trials_are_cut_to_the_best(study, monkeypatch):
+    monkeypatch.setattr(searched, "MOST_LINES", 5)
+    results, view, _ = found(study)
+    assert len(searched.parallel_coordinates(results, view).data) == 5 + 1
+
+
+def test_slices_have_a_figure_a_parameter_with_reference_lines(study):
+    results, view, lines = found(study)
+    figures = searched.slices(results, view, lines)
+    assert [figure.layout.xaxis.title.text for figure in figures] == view.parameters
+    assert {shape.y0 for shape in figures[0].layout.shapes} >= {0.7312, 0.8203}
+    assert figures[1].layout.xaxis.type == "log"
+    assert {0.1, 1, 10} <= set(figures[1].layout.xaxis.tickvals)
+
+
+def test_front_of_two_objectives(made, tmp_path):
+    results, view, _ = found(made.several(tmp_path))
+    beaten, front = searched.pareto_front(results, view).data
+    assert (len(front.x), len(beaten.x)) == (3, 18)
+
+
+@pytest.mark.parametrize(
+    "name", ["one", "none_complete", "empty", "no_space", "one_parameter", "constant", "hostile"]
+)
+def test_small_and_odd_studies_warn_of_nothing(made, tmp_path, name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results, view, lines = found(getattr(made, name)(tmp_path))
+        searched.history(results, view, lines)
+        searched.importance(view)
+        searched.parallel_coordinates(results, view)
+        figures = searched.slices(results, view, lines)
+    assert len(figures) == len(view.parameters)

@@ -1,0 +1,57 @@
+"""How many cohorts fit."""
+
+import pytest
+
+from raykd.study import capacity
+from raykd.study.capacity import cohorts_at_a_time, slots
+
+
+@pytest.mark.parametrize(
+    ("need", "nodes", "count"),
+    [
+        ({"CPU": 1.0}, [{"CPU": 4.0}], 4),
+        ({"CPU": 3.0}, [{"CPU": 4.0}, {"CPU": 7.0}], 3),
+        ({"CPU": 2.0, "GPU": 1.0}, [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 3.0, "GPU": 4.0}], 5),
+        ({"CPU": 1.0, "GPU": 0.0}, [{"CPU": 2.0}], 2),
+        ({"CPU": 1.0, "GPU": 1.0}, [{"CPU": 64.0}], 0),
+        ({"CPU": 1.0, "GPU": 0.5}, [{"CPU": 8.0, "GPU": 1.0}], 2),
+        ({"CPU": 0.1}, [{"CPU": 0.3}], 3),
+        ({"CPU": 1.0}, [], 0),
+    ],
+)
+def test_slots(need: dict[str, float], nodes: list[dict[str, float]], count: int) -> None:
+    """What fits on a node fits on a node; two halves of two nodes make none."""
+    assert slots(need, nodes) == count
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head without GPUs, a dead node, and a group of two GPU nodes that may be started."""
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 4.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    ]
+    monkeypatch.setattr(capacity.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(capacity, "_groups", lambda: [{"CPU": 8.0, "GPU": 2.0}] * 2)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_the_cluster_can_grow_to_counts() -> None:
+    assert cohorts_at_a_time({"CPU": 1.0, "GPU": 1.0}, workers=1) == 4
+    assert cohorts_at_a_time({"CPU": 1.0, "GPU": 1.0}, workers=3) == 1
+    assert cohorts_at_a_time({"CPU": 1.0, "GPU": 0.0}, workers=1) == 16
+    assert capacity.has("GPU")
+    assert not capacity.has("TPU")
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("need", "workers"),
+    [({"CPU": 1.0, "GPU": 4.0}, 1), ({"CPU": 1.0, "GPU": 1.0}, 5), ({"CPU": 9.0}, 1)],
+)
+def test_no_room_for_one_cohort(need: dict[str, float], workers: int) -> None:
+    with pytest.raises(ValueError, match="no room for even one cohort: it needs") as told:
+        cohorts_at_a_time(need, workers)
+    text = str(told.value)
+    assert "the cluster has 4 CPU and 0 GPU on a node; 8 CPU and 2 GPU on a node" in text
+    assert text.endswith("Ask for less with --workers, cpus= or gpus=, or add nodes")
