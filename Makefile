@@ -9,10 +9,10 @@ study: .venv/.installed  ## the main job: a real ITRD study on offline data, a f
 	$(PY) studies/glyphs_itrd.py
 
 test: lint  ## lint, types, import contracts, all tests
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 check: lint  ## the same without the slow tests
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 lint: .venv/.installed
 	.venv/bin/ruff check .

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from raykd.report import command
+from raykd.study import export_command
 
 app = typer.Typer(
     cls=command.PlainErrors,
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="Results of knowledge distillation studies, and what belongs around them.",
 )
 app.add_typer(command.app)
+app.add_typer(export_command.app)
 
 
 @app.command()

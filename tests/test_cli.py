@@ -51,6 +51,7 @@ def test_best_imports_neither_torch_nor_ray_nor_optuna(root):
     assert json.loads(done.stdout)[0]["config"] == {"alpha": 1.5}
 
 
+@pytest.mark.slow
 def test_report_as_a_module_imports_neither_torch_nor_ray(root, tmp_path):
     command = [sys.executable, "-X", "importtime", "-m", "raykd.cli", "report", root, "tiny"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int64
 
 from raykd.data.batch import Batch
-from raykd.data.loader import Ask, Decoded, Loader, Part
+from raykd.data.loader import Answers, Ask, Decoded, Loader, Part
 from raykd.data.photo import Photo
 from raykd.data.source import Source, block, open_splits
 from raykd.data.stream import Stream, block_order, check, shares, split
@@ -74,7 +74,7 @@ class Images:
         check(len(position), self.classes, self.batch_size, self.seed, self.rank, self.world)
         self.targets = torch.from_numpy(source.target[position]).to(self.device)
         local = "://" not in str(root)
-        self._load = Loader(self.parts, self.photo, decoders, self.world, self.device, fork=local)
+        self._load = self.loader(decoders, fork=local)
         self._normalise = Normalise(MEAN, STD, self.device)
 
     def __len__(self) -> int:
@@ -85,6 +85,10 @@ class Images:
         """Returns the order in which an epoch shows the training samples."""
         source, position = self.parts["train"]
         return block_order(position, block(len(source.target)), self.seed, epoch)
+
+    def loader(self, decoders: int | None, fork: bool) -> Answers:
+        """Returns what reads and decodes: processes on this machine."""
+        return Loader(self.parts, self.photo, decoders, self.world, self.device, fork=fork)
 
     def train(self, epoch: int) -> Iterator[Batch]:
         """Yields this worker's share of the batches of an epoch, shuffled and augmented."""

@@ -1,7 +1,7 @@
 """Reads and decodes batches of photographs, in processes of its own."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,10 @@ class Decoded(NamedTuple):
     """Name and reason of each image that is left out."""
 
 
+Answers = Callable[[Iterable[Ask]], Iterator[Decoded]]
+"""Answers asks in order."""
+
+
 class Loader:
     """Answers asks in order.
 
@@ -68,7 +72,7 @@ class Loader:
             raise ValueError(f"decoders is {decoders}; it must be 0 or more")
         self._asks = _Asks()
         self._loader: DataLoader[Decoded] = DataLoader(
-            _Decoder(parts, photo),
+            Decoder(parts, photo),
             batch_size=None,
             sampler=self._asks,
             num_workers=decoders,
@@ -99,8 +103,8 @@ class _Asks(Sampler[Ask]):
         return iter(self.now or ())
 
 
-class _Decoder(Dataset[Decoded]):
-    """Runs in the processes."""
+class Decoder(Dataset[Decoded]):
+    """Answers an ask; it runs in the processes."""
 
     def __init__(self, parts: dict[str, Part], photo: Photo) -> None:
         self.parts, self.photo = parts, photo

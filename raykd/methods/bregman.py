@@ -115,6 +115,7 @@ class Bregman(Method):
         if not self.layers:
             raise ValueError("every rank is 0; at least one layer must be represented")
         self.mean, self.match, self.coef, self.head, self.gamma = mean, match, coef, head, gamma
+        self.reconstruction: dict[str, float] = {}
         self.predict = nn.ModuleList(nn.Linear(one.student, one.rank) for one in self.layers)
         self.imported = nn.ModuleList(
             BregmanLayer(
@@ -139,6 +140,15 @@ class Bregman(Method):
             except ValueError as error:
                 raise ValueError(f"layer {layer.name} of the teacher: {error}") from error
             imported.load_state_dict({key: fit[key] for key in ("mean", "components")})
+            self.reconstruction[f"reconstruction_{layer.name}"] = fit["loss"].item()
+
+    def facts(self) -> dict[str, float]:
+        """`reconstruction_<layer>`: the mean divergence of the outputs that were fitted.
+
+        In nats for the logits; for pooled features and stages the sum over the features, which
+        is half the squared error where the transfer function is the identity.
+        """
+        return self.reconstruction
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns `ce`, and those of `match`, `coef` and `head` that have a weight.

@@ -62,6 +62,10 @@ class Method(nn.Module, metaclass=Addable):
         Such as the teacher's frozen head, the training targets, or an earlier stage's artefact.
         """
 
+    def facts(self) -> dict[str, float]:
+        """What `prepare` found out, for the record: it stands among the metrics of every epoch."""
+        return {}
+
     def schedule(self, progress: float) -> None:
         """Called before each epoch with the share of the training that is done, in [0, 1)."""
 

@@ -55,6 +55,11 @@ class _Sum(Method):
         for method in self._methods().values():
             method.prepare(teacher, data, artefact)
 
+    def facts(self) -> dict[str, float]:
+        """What each part found out, under `<part>_<name>`."""
+        told = {name: method.facts() for name, method in self._methods().items()}
+        return {f"{name}_{key}": value for name, of in told.items() for key, value in of.items()}
+
     def schedule(self, progress: float) -> None:
         """Tells each part."""
         for method in self._methods().values():

@@ -63,7 +63,7 @@ def _state(data: bytes, name: str) -> dict[str, Tensor]:
         if data[8:9] == b"{":
             return dict(load_safetensors(data))
         content: Any = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"{name} is neither safetensors nor a checkpoint of tensors alone ({reason}); save the"

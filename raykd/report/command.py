@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -176,12 +177,10 @@ def report(
 
 
 def _page(results: Results) -> str:
-    try:
-        from raykd.report.page import page
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "plotly":
-            raise
-        raise ValueError("the page needs plotly; pip install 'raykd[report]'") from error
+    if find_spec("plotly") is None:
+        raise ValueError("the page needs plotly; pip install 'raykd[report]'")
+    from raykd.report.page import page  # imports optuna and plotly, which takes seconds
+
     return page(results)
 
 

@@ -23,7 +23,8 @@ def origin(results: Results) -> str:
         "versions": _pairs(spec.get("versions", {}), " "),
         "hardware": ", ".join(filter(None, machine)),
         "training time": f"{wording.duration(seconds)}, summed over trials" if seconds else "",
-        "seeds": f"{spec.get('seed')}, {wording.counted(seeds, 'replicate')} of each trial",
+        "seed": spec.get("seed", ""),
+        "replicates": f"{seeds} of each trial, with seeds of their own" if seeds > 1 else "",
         "data": _pairs(spec.get("data", {})),
         "teacher": _pairs(spec.get("teacher", {})),
         "student": _pairs(spec.get("student", {})),
@@ -40,9 +41,9 @@ def origin(results: Results) -> str:
         "stored in": results.study.folder.uri,
     }
     listed = "".join(
-        f"<dt>{name}</dt><dd>{f'<code>{escape(str(fact))}</code>'}</dd>"
+        f"<dt>{name}</dt><dd><code>{escape(str(fact))}</code></dd>"
         for name, fact in facts.items()
-        if fact
+        if fact not in ("", None)
     )
     protocol = "".join(f"<li>{line}</li>" for line in _protocol(results))
     return markup.section("How this was made", f"<dl>{listed}</dl><ul>{protocol}</ul>")

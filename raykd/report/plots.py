@@ -113,7 +113,7 @@ def _mean_curve(line: Line, points: dict[str, dict[int, float]]) -> go.Scatter:
     )
 
 
-def across(line: Line, metric: str, span: Sequence[float]) -> go.Scatter:
+def across(line: Line, metric: str, span: Sequence[int | float]) -> go.Scatter:
     """A contender's value after the last epoch as a dashed line across the figure."""
     return go.Scatter(
         x=list(span),
@@ -151,6 +151,7 @@ def label_axis(figure: go.Figure, metric: str) -> None:
         tickformat=".2~%" if wording.is_share(metric) else None,
         hoverformat=".2%" if wording.is_share(metric) else ".4g",
         automargin=True,
+        autorangeoptions={"clipmin": -0.02, "clipmax": 1.02} if wording.is_share(metric) else None,
     )
 
 

@@ -103,12 +103,13 @@ def history(results: Results, found: Searched, drawn: Sequence[Line]) -> go.Figu
     figure.data[1].update(
         name="best so far", line={"color": COLOURS["best"], "width": 2.5, "shape": "hv"}
     )
-    span = [-0.5, len(found.first.get_trials(deepcopy=False)) - 0.5]
+    number = len(found.first.get_trials(deepcopy=False))
+    span = [-0.5, number - 0.5]
     for line in drawn:
         if line.kind != "best":
             figure.add_trace(across(line, results.metric, span))
     style(figure, 420)
-    figure.update_xaxes(title_text="trial", range=span)
+    figure.update_xaxes(title_text="trial", range=span, dtick=1 if number <= 10 else None)
     label_axis(figure, results.metric)
     return figure
 

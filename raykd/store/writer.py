@@ -9,7 +9,7 @@ from raykd.store.folder import Folder
 from raykd.store.lease import Lease
 from raykd.store.log import read_log
 from raykd.store.metrics import long_table
-from raykd.store.records import Record, checked, pack
+from raykd.store.records import Record, checked, from_json, pack
 from raykd.store.snapshot import collect, publish, tail_path
 from raykd.store.spec import objective, settle_spec
 from raykd.store.trials import Trials
@@ -109,6 +109,12 @@ class Writer:
                 raise
             except StoreError as error:
                 warnings.warn(f"compaction is put off: {error}", StoreWarning, stacklevel=2)
+
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """Returns the hyperparameters of each trial as they were appended, types and all."""
+        table = self._trials.table()
+        trials, texts = table["trial"].to_pylist(), table["config"].to_pylist()
+        return {trial: from_json(text) for trial, text in zip(trials, texts, strict=True)}
 
     def compact(self) -> None:
         """Writes a snapshot of everything so far and deletes what it makes superfluous.

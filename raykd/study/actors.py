@@ -64,7 +64,8 @@ def teacher(lesson: Lesson, threads: int) -> Iterator[dict[str, Any]]:
     """Gets the teacher ready: yields a row an epoch while it is trained, then what it can do."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = open_data(lesson.study, place=Place(device=str(device)))
+    study = lesson.study
+    data = open_data(study, place=Place(device=str(device)), make=study.teacher_data)
     if not lesson.source.ready(lesson.folder):
         for row in lesson.source.train(lesson.folder, data, device):
             yield asdict(row)

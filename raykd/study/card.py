@@ -105,7 +105,10 @@ def _made(trial: Trial, spec: dict[str, Any]) -> dict[str, Any]:
 
 def _config(trial: Trial, spec: dict[str, Any]) -> dict[str, Any]:
     bound = {} if trial.role == "reference" else spec["method"]
-    return {**{name: value for name, value in bound.items() if name != "name"}, **trial.config}
+    return {
+        **{name: value for name, value in bound.items() if name not in ("module", "name")},
+        **trial.config,
+    }
 
 
 def _rows(sentence: str, values: dict[str, Any]) -> str:
@@ -117,4 +120,4 @@ def _rows(sentence: str, values: dict[str, Any]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
-    return f"`{value}`" if value not in ("", None) else ""
+    return "" if value == "" else f"`{value}`"

@@ -1,6 +1,8 @@
 """All that can be known to be wrong before anything is trained."""
 
+import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ def check(study: Study) -> tuple[Data, Source]:
         ValueError: Something in it can't be; the sentence says what, and what can.
     """
     _numbers(study)
+    _arguments(study)
     _names(study)
     _first(study)
     _objectives(study)
@@ -65,6 +68,21 @@ def _numbers(study: Study) -> None:
     if study.seed < 0:
         raise ValueError(f"seed is {study.seed}; it must be 0 or more")
     _ = study.recipe  # raises where the recipe can't be
+
+
+def _arguments(study: Study) -> None:
+    for name in ("data", "teacher", "student"):
+        function = getattr(study, name)
+        try:
+            inspect.signature(function)
+        except ValueError as error:
+            while isinstance(function, partial):
+                function = function.func
+            known = ", ".join(inspect.signature(function).parameters)
+            raise ValueError(
+                f"the {name}'s {function.__name__} does not take what is bound to it ({error});"
+                f" it takes {known}"
+            ) from error
 
 
 def _names(study: Study) -> None:

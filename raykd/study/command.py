@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +14,16 @@ import typer
 from rich.console import Console
 
 import raykd.data
-from raykd.study.study import MakeData, Study
+from raykd.store import open_store
+from raykd.study.study import After, MakeData, Study
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-def run(study: Study, arguments: Sequence[str] | None = None) -> None:
+def run(study: Study, arguments: Sequence[str] | None = None, after: After | None = None) -> None:
     """Parses the command line, runs the study and shows what came out."""
-    _parse(_command(study), arguments)
+    _parse(_command(study, after), arguments)
 
 
 def run_one(
@@ -29,8 +31,10 @@ def run_one(
 ) -> None:
     """The same for a script of several studies: `--<option>` names one, by default the first."""
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    chooser.add_argument(f"--{option}", choices=list(studies), default=next(iter(studies)))
-    chosen = getattr(chooser.parse_known_args(arguments)[0], option)
+    chooser.add_argument(f"--{option}", choices=list(studies))
+    default = os.environ.get(f"RAYKD_{option.upper()}") or next(iter(studies))
+    given = sys.argv[1:] if arguments is None else arguments
+    chosen = getattr(chooser.parse_known_args([f"--{option}", default, *given])[0], option)
     command = _command(studies[chosen])
 
     def main(**options: Any) -> None:
@@ -53,10 +57,13 @@ def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> Non
     # `ray job submit script.py` takes no options for the script; RAYKD_STORAGE and so on do.
     settings = {"auto_envvar_prefix": "RAYKD"}
     app.command(help=sys.modules["__main__"].__doc__, context_settings=settings)(command)
-    app(args=None if arguments is None else list(arguments), standalone_mode=arguments is None)
+    given = None if arguments is None else list(arguments)
+    code = app(args=given, standalone_mode=arguments is None)
+    if code:  # told already; without arguments the process has ended by now
+        raise SystemExit(code)
 
 
-def _command(study: Study) -> Callable[..., None]:
+def _command(study: Study, after: After | None = None) -> Callable[..., None]:
     def main(
         storage: Annotated[
             str, typer.Option(help="Where results go: a folder or s3://bucket/prefix.")
@@ -99,19 +106,19 @@ def _command(study: Study) -> Callable[..., None]:
         ] = False,
         report: Annotated[bool, typer.Option(help="Write the page at the end.")] = True,
     ) -> None:
-        chosen = dict(
-            name=name,
-            trials=trials,
-            cohort=cohort,
-            batch_size=batch_size,
-            seed=seed,
-            seeds=seeds,
-            sampler=sampler,
-            teacher_weights=teacher_weights or None,
-            workers=workers,
-            concurrent=concurrent,
-        )
-        _run(study, chosen, epochs, data, smoke, storage, report)
+        chosen = {
+            "name": name,
+            "trials": trials,
+            "cohort": cohort,
+            "batch_size": batch_size,
+            "seed": seed,
+            "seeds": seeds,
+            "sampler": sampler,
+            "teacher_weights": teacher_weights or None,
+            "workers": workers,
+            "concurrent": concurrent,
+        }
+        _run(study, chosen, epochs, data, smoke, storage, report, after)
 
     return main
 
@@ -124,6 +131,7 @@ def _run(
     smoke: bool,
     storage: str,
     report: bool,
+    after: After | None,
 ) -> None:
     console = Console(stderr=True)
     given = {key: value for key, value in chosen.items() if value != getattr(study, key)}
@@ -136,6 +144,8 @@ def _run(
             given["data"] = _data(study.data, data)
         study = study.override(**given)
         study.run(storage)
+        if after:
+            after(open_store(storage).study(study.name))
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]", highlight=False, markup=True)
         raise typer.Exit(EXIT_BAD_INPUT) from error

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import ray
 from optuna.distributions import distribution_to_json
 from ray import tune
-from ray.tune.search import Searcher
 from rich.console import Console
 
 from raykd.data import Data
-from raykd.store import Folder, Store, open_store
+from raykd.store import Store, open_store
 from raykd.study import actors, capacity
+from raykd.study.bridge import Bridge
 from raykd.study.check import check
 from raykd.study.ledger import Ledger
 from raykd.study.lesson import Lesson, fitted
@@ -31,6 +33,7 @@ from raykd.study.study import Study, method_name
 from raykd.train.describe import describe, locate
 from raykd.train.loop import Row
 from raykd.train.pretrain import Source
+from raykd.train.teacher import digest
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -59,7 +62,10 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
     console = Console()
     data, source = check(study)
     store = open_store(storage, create=True)
-    with store.writer(study.name, _spec(study, data, source)) as writer, _cluster(study):
+    with (
+        store.writer(study.name, _spec(study, data, source, store.folder)) as writer,
+        _cluster(study),
+    ):
         means = _means(study)
         search = Search(study.question(means.concurrent))
         ledger = Ledger(study, search, writer, store.folder)
@@ -74,11 +80,11 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
         raise RuntimeError(f"some cohorts failed for good and stay unfinished: {failed}")
 
 
-def _spec(study: Study, data: Data, source: Source) -> dict[str, Any]:
+def _spec(study: Study, data: Data, source: Source, folder: Folder) -> dict[str, Any]:
     """The content of `study.json`; the store refuses a study of this name with another identity."""
     identity = {
         "data": data.describe(),
-        "teacher": source.key() if source.trained_here else _given(source),
+        "teacher": source.key() if source.trained_here else _given(source, folder),
         "student": describe(study.student),
         "method": describe(study.method),
         "references": [describe(method) for method in study.references],
@@ -102,14 +108,14 @@ def _spec(study: Study, data: Data, source: Source) -> dict[str, Any]:
         "epochs": study.epochs,
         "sampler": study.sampler,
         "made_by": {"student": locate(fitted(study.student, data)), "data": locate(study.data)},
-        "command": shlex.join([os.path.basename(sys.executable), *sys.argv]),
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         **origin(),
     }
 
 
-def _given(source: Source) -> dict[str, Any]:
-    key = source.key()
-    return {"model": key["model"], "sha256": source.sha256, "weights": bool(source.weights)}
+def _given(source: Source, folder: Folder) -> dict[str, Any]:
+    """A teacher that came trained: its network, and what its weights are."""
+    return {"model": source.key()["model"], "digest": digest(source.load(folder))}
 
 
 @contextmanager
@@ -147,20 +153,13 @@ def _means(study: Study) -> Means:
 def _restore(ledger: Ledger, store: Store) -> None:
     stored = store.study(ledger.study.name)
     trials = stored.trials().to_pylist()
-    wanted = set(ledger.study.metrics)
-    values: dict[str, dict[int, dict[str, float]]] = {}
-    if trials:
-        for row in stored.metrics().to_pylist():
-            if row["name"] in wanted:
-                values.setdefault(row["trial"], {}).setdefault(row["epoch"], {})[row["name"]] = row[
-                    "value"
-                ]
-    curves = {
-        trial: {
-            epoch: [named[name] for name in ledger.study.metrics] for epoch, named in by.items()
-        }
-        for trial, by in values.items()
-    }
+    names = list(ledger.study.metrics)
+    values: dict[tuple[str, int], dict[str, float]] = {}
+    for row in stored.metrics().filter(pc.field("name").isin(names)).to_pylist():
+        values.setdefault((row["trial"], row["epoch"]), {})[row["name"]] = row["value"]
+    curves: dict[str, dict[int, list[float]]] = {}
+    for (trial, epoch), named in values.items():
+        curves.setdefault(trial, {})[epoch] = [named[name] for name in names]
     ledger.restore(trials, curves)
 
 
@@ -217,7 +216,7 @@ def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> No
                 failure_config=tune.FailureConfig(max_failures=3),
             ),
         ).fit()
-    if not ledger.finished() and not ledger.lost:
+    if (not ledger.finished() or ledger.running) and not ledger.lost:
         raise Interrupted
 
 
@@ -233,60 +232,3 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class Bridge(tune.Callback):
-    """Carries what Tune reports to the ledger. Tune pickles it; nothing of it is worth keeping."""
-
-    def __init__(self, ledger: Ledger | None = None, display: Display | None = None) -> None:
-        self.ledger, self.display = ledger, display
-        self.searcher = CohortSearcher(ledger)
-
-    def __reduce__(self) -> tuple[type["Bridge"], tuple[()]]:
-        return Bridge, ()
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Writes an epoch down and shows it."""
-        assert self.ledger is not None
-        assert self.display is not None
-        rows = [Row(**row) for row in result["rows"]]
-        new = self.ledger.rows(trial.config["plan"], rows)
-        self.display.rows(trial.config["plan"], rows, len(new))
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cohort failed more often than is forgiven."""
-        assert self.ledger is not None
-        why = (trial.get_pickled_error() or trial.get_error() or "unknown").__str__()
-        self.ledger.give_up(trial.config["plan"], why.strip().splitlines()[-1][:300])
-
-
-class CohortSearcher(Searcher):
-    """Hands the ledger's cohorts to Tune. Tune's own state of it is empty: the store has it all."""
-
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        super().__init__()
-        self.ledger = ledger
-
-    def __reduce__(self) -> tuple[type["CohortSearcher"], tuple[()]]:
-        return CohortSearcher, ()
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next cohort; None to be asked again, FINISHED when there is no more."""
-        assert self.ledger is not None
-        plan = self.ledger.take()
-        if plan is not None:
-            return {"plan": plan}
-        return self.FINISHED if self.ledger.finished() else None
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Nothing: the ledger knows already."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store has it."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store has it."""

@@ -1,5 +1,6 @@
 """`raykd export` and `raykd evaluate`; torch is imported when one of them runs."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 app = typer.Typer()
-
-EXIT_BAD_INPUT = 2
 
 Root = Annotated[str, typer.Argument(help="The store: a folder or s3://bucket/prefix.")]
 Name = Annotated[str, typer.Argument(help="The study's name.")]
@@ -35,18 +34,13 @@ def export(
     ] = "",
     student: Student = "",
 ) -> None:
-    """Write a student and a card of how it was made into a folder."""
+    """Writes a student and a card of how it was made into a folder."""
     from raykd.study import take_home
 
-    console = Console(stderr=True)
-    try:
-        taken = take_home.take(root, study, _trial(best, trial), student=student)
-        folder = Path(output or f"{study}-{taken.trial.id}")
-        file = take_home.export(taken, format, folder)
-    except ValueError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_BAD_INPUT) from error
-    print(file)
+    _look_here(student)
+    taken = take_home.take(root, study, _trial(best, trial), student=student)
+    file = take_home.export(taken, format, output or f"{study}-{taken.trial.id}")
+    typer.echo(file)
 
 
 @app.command()
@@ -63,21 +57,23 @@ def evaluate(
     ] = "",
     student: Student = "",
 ) -> None:
-    """Evaluate a student of the last epoch again, beside what the store says of it."""
+    """Evaluates a student of the last epoch again, beside what the store says of it."""
     from raykd.study import take_home
 
-    console = Console(stderr=True)
-    try:
-        taken = take_home.take(root, study, _trial(best, trial), student=student)
-        again = take_home.evaluate_again(taken, data=data, data_root=data_root or None)
-    except ValueError as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_BAD_INPUT) from error
+    _look_here(student or data)
+    taken = take_home.take(root, study, _trial(best, trial), student=student)
+    again = take_home.evaluate_again(taken, data=data, data_root=data_root or None)
     table = Table("", "stored", "again", "difference", title=f"{study} {taken.trial.id}")
     for name, value in again.items():
         stored = taken.trial.metrics[name]
         table.add_row(name, f"{stored:.6f}", f"{value:.6f}", f"{value - stored:+.1e}")
     Console().print(table)
+
+
+def _look_here(named: str) -> None:
+    """Lets what the user names be imported from the current folder, as `python -m` does."""
+    if named and (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _trial(best: bool, trial: str) -> str | None:

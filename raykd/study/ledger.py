@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from raykd.store import Folder, Writer
-from raykd.store.records import from_json
 from raykd.study.plan import Plan, Setting
 from raykd.study.search import Search
 from raykd.study.study import Study
@@ -25,6 +24,7 @@ class Ledger:
 
     def __init__(self, study: Study, search: Search, writer: Writer, folder: Folder) -> None:
         self.study, self.search, self.writer, self.folder = study, search, writer, folder
+        self.plans: list[Plan] = []
         self.waiting: list[Plan] = []
         self.running: dict[str, Plan] = {}
         self.lost: dict[str, str] = {}
@@ -46,8 +46,9 @@ class Ledger:
                 state = row["state"] if last else "RUNNING"
                 self.search.observe(row["trial"], epoch, values, state)
                 self.known[row["trial"]] = epoch
-        plans = _plans(trials)
+        plans = _plans(trials, self.writer.configs())
         self.search.restore(plans)
+        self.plans = plans
         self.waiting = [plan for plan in plans if not self.search.ended(plan)]
 
     def take(self) -> Plan | None:
@@ -57,6 +58,7 @@ class Ledger:
             self.writer.append(
                 [_trial(plan, s, self.study) for plan in planned for s in plan.settings]
             )
+            self.plans += planned
             self.waiting += planned
         if not self.waiting:
             return None
@@ -93,9 +95,7 @@ class Ledger:
 
     def epochs_done(self) -> int:
         """Epochs of cohorts that are behind."""
-        plans = [*self.search.plans, *self.waiting]
-        done = {p.cohort: max(self.known.get(s.trial, 0) for s in p.settings) for p in plans}
-        return sum(done.values())
+        return sum(max(self.known.get(s.trial, 0) for s in plan.settings) for plan in self.plans)
 
     def give_up(self, plan: Plan, reason: str) -> None:
         """A cohort that failed for good: it stays unfinished in the store, to be gone on with."""
@@ -159,7 +159,7 @@ def _trial(plan: Plan, setting: Setting, study: Study) -> dict[str, Any]:
     }
 
 
-def _plans(trials: list[dict[str, Any]]) -> list[Plan]:
+def _plans(trials: list[dict[str, Any]], configs: dict[str, dict[str, Any]]) -> list[Plan]:
     """The stored cohorts, in the order in which they were planned."""
     cohorts: dict[str, list[dict[str, Any]]] = {}
     for row in trials:
@@ -172,7 +172,7 @@ def _plans(trials: list[dict[str, Any]]) -> list[Plan]:
                 row["trial"],
                 row["role"],
                 row["method"],
-                from_json(row["config"]),
+                configs[row["trial"]],
                 None if row["number"] < 0 else row["number"],
             )
             for row in cohorts[name]

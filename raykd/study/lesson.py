@@ -13,7 +13,7 @@ from torch import nn
 from raykd.data import Data
 from raykd.store import Folder
 from raykd.study.plan import Plan
-from raykd.study.study import MakeMethod, Study, bound, method_class
+from raykd.study.study import MakeData, MakeMethod, Study, bound, method_class
 from raykd.train.artefact import Artefacts
 from raykd.train.cohort import Cohort, Member
 from raykd.train.loop import Row
@@ -107,10 +107,12 @@ class Lesson:
 _kept: dict[str, tuple[Data, Teacher]] = {}
 
 
-def open_data(study: Study, replicate: int = 0, place: Place | None = None) -> Data:
-    """Opens the study's data for a worker."""
+def open_data(
+    study: Study, replicate: int = 0, place: Place | None = None, make: MakeData | None = None
+) -> Data:
+    """Opens the study's data for a worker, or those that `make` makes."""
     place = place or Place()
-    return study.data(
+    return (make or study.data)(
         batch_size=study.batch_size,
         seed=study.seed + replicate,
         device=place.device,
@@ -129,11 +131,21 @@ def fitted(make: Callable[..., nn.Module], data: Data) -> Callable[[], nn.Module
 
 
 def source_of(study: Study, data: Data) -> Source:
-    """Where the study's teacher comes from."""
+    """Where the study's teacher comes from.
+
+    Raises:
+        ValueError: It is trained on data that do not fit the students'.
+    """
     make = fitted(study.teacher, data)
+    taught = open_data(study, make=study.teacher_data) if study.teacher_data else data
+    if (taught.classes, taught.shape) != (data.classes, data.shape):
+        raise ValueError(
+            f"the teacher's data have {taught.classes} classes of shape {taught.shape} and the"
+            f" students' {data.classes} of shape {data.shape}; make them agree"
+        )
     return Source(
         make=make,
-        data={**data.describe(), "batch_size": study.batch_size},
+        data={**taught.describe(), "batch_size": study.batch_size},
         recipe=study.teacher_recipe or study.recipe,
         weights=study.teacher_weights,
         sha256=study.teacher_sha256,

@@ -14,6 +14,7 @@ from raykd.data import Data
 from raykd.methods import Method
 from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
+from raykd.store import Study as Stored
 from raykd.study.plan import Setting
 from raykd.study.search import Question
 from raykd.train.cohort import Goal
@@ -23,6 +24,7 @@ from raykd.train.recipe import Recipe
 MakeData = Callable[..., Data]
 MakeModel = Callable[..., nn.Module]
 MakeMethod = Callable[..., Method]
+After = Callable[[Stored], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Study:
         seed: Of the data's split and order, the initial weights and the suggestions.
         seeds: Replicates of every trial; the objective is their mean.
         teacher_recipe: How the teacher is trained where it has to be; by default as the student.
+        teacher_data: What it is trained on then; by default `data`.
         teacher_weights: A file with the teacher's weights, a path or `s3://`.
         teacher_sha256: What that file's SHA-256 must be.
         workers: Ray Train workers of a cohort; 0 runs it in the Tune actor itself, on CPUs. By
@@ -102,6 +105,7 @@ class Study:
     seed: int = 0
     seeds: int = 1
     teacher_recipe: Recipe | None = None
+    teacher_data: MakeData | None = None
     teacher_weights: str | None = None
     teacher_sha256: str | None = None
     workers: int | None = None
@@ -110,11 +114,19 @@ class Study:
     concurrent: int | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
-    def main(self, arguments: Sequence[str] | None = None) -> None:
-        """Runs the study from the command line; every option overrides a field."""
+    def main(self, arguments: Sequence[str] | None = None, *, after: After | None = None) -> None:
+        """Runs the study from the command line; every option overrides a field.
+
+        Args:
+            arguments: In place of the process's own.
+            after: Shows more than the page does: is given the study as it is stored.
+
+        Raises:
+            SystemExit: Always, without `arguments`; with them, if the study could not be run.
+        """
         from raykd.study.command import run
 
-        run(self, arguments)
+        run(self, arguments, after)
 
     def run(self, storage: str = "results", *, report: bool = True) -> None:
         """Runs the study, or goes on with it, until its trials are done.

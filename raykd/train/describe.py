@@ -104,7 +104,7 @@ def _described(value: Any) -> Any:
 
 
 def _located(value: Any) -> Any:
-    if callable(value):
+    if inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, partial):
         return locate(value)
     if isinstance(value, list | tuple):
         return [_located(item) for item in value]

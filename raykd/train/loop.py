@@ -24,7 +24,7 @@ class Row:
         metrics: Accuracies in [0, 1], cross-entropies in nats, `loss_<term>` as weighted in the
             loss, `lr` of the epoch's last step, `seconds` of wall time that the cohort took for
             the epoch, `share_seconds` of it for this student, `data_wait_seconds` in them,
-            `images_per_second` over all workers.
+            `images_per_second` over all workers, `params`, and the facts of its method.
         state: `RUNNING`, or how the trial ended with this epoch: `COMPLETE`, `PRUNED`, `FAIL`.
         reason: Why it ended, where that needs saying.
     """
@@ -94,7 +94,7 @@ def fit(
         times = clock.metrics(len(students))
         tested = _tested(students, data)
         yield [
-            _row(student, epoch + 1, {**a, **b, **times, "params": float(student.parameters)})
+            _row(student, epoch + 1, {**a, **b, **times, **_facts(student)})
             for student, a, b in zip(students, trained, tested, strict=True)
         ]
 
@@ -132,6 +132,10 @@ def _tested(students: Sequence[Student], data: Data) -> list[dict[str, float]]:
         | {f"test_{name}": value for name, value in t.items()}
         for v, t in zip(val, test, strict=True)
     ]
+
+
+def _facts(student: Student) -> dict[str, float]:
+    return {**student.objective.method.facts(), "params": float(student.parameters)}
 
 
 def _row(student: Student, epoch: int, metrics: dict[str, float]) -> Row:

@@ -1,3 +1,4 @@
+import raykd
 from raykd.report.origin import origin
 from raykd.report.results import Results
 
@@ -9,11 +10,11 @@ def test_says_how_the_study_was_made(study):
         "0123456789ab-dirty",
         "torch 2.15.0",
         "x86_64, NVIDIA H200, node-7",
-        "0, 1 replicate of each trial",
+        "<dt>seed</dt><dd><code>0</code>",
         "beta_corr from 0.1 to 10, logarithmic",
         "optimizer = (SGD, lr = 0.05",
         "8 epochs, batch 64",
-        "18 min 40 s",
+        "19 min 22 s",
         "the test set is evaluated for the record and never chosen by",
         study.folder.uri,
     ):
@@ -21,8 +22,6 @@ def test_says_how_the_study_was_made(study):
 
 
 def test_needs_nothing_but_the_objective(made, tmp_path):
-    import raykd
-
     store = raykd.open_store(tmp_path, create=True)
     with store.writer("bare", {"metric": ["val_top1"], "mode": ["max"]}):
         pass

@@ -51,7 +51,7 @@ def test_settings_are_sorted_and_short():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(4.21, "4.2 s"), (83, "1 min 23 s"), (7380, "2 h 3 min")]
+    ("seconds", "text"), [(4.21, "4.2 s"), (83.0, "1 min 23 s"), (7380.0, "2 h 3 min")]
 )
 def test_durations(seconds, text):
     assert wording.duration(seconds) == text

@@ -38,6 +38,16 @@ def test_appending_again_changes_nothing(tmp_path, made):
     made.assert_holds(Folder(tmp_path), records)
 
 
+def test_hyperparameters_keep_their_types(tmp_path, made):
+    configs = [{"a": value, "b": [1, 2.0]} for value in (None, True, 1, 0.5, "1", 2**70)]
+    with Writer(Folder(tmp_path), made.spec) as writer:
+        writer.append([made.trial(i, config=config) for i, config in enumerate(configs)])
+        assert repr([*writer.configs().values()]) == repr(configs)
+    with Writer(Folder(tmp_path), made.spec) as writer:
+        assert repr([*writer.configs().values()]) == repr(configs)
+        assert list(writer.configs()) == [f"{i:04d}" for i in range(6)]
+
+
 def test_one_object_an_append_and_few_remain(tmp_path, made):
     folder = Folder(tmp_path)
     with Writer(folder, made.spec, every=100) as writer:

@@ -114,7 +114,7 @@ def test_defaults_come_from_the_partial_the_method_or_the_optimizer(study: Make)
 
 
 def test_what_is_no_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="is no method; give a class of raykd.methods"):
+    with pytest.raises(ValueError, match=r"is no method; give a class of raykd.methods"):
         method_class(CifarResNet)
     with pytest.raises(ValueError, match="is no method"):
         method_class(partial(print, 1))

@@ -8,6 +8,7 @@ from optuna.distributions import FloatDistribution
 from torch import nn
 from typer.testing import CliRunner
 
+from raykd.cli import app
 from raykd.data.synthetic import Synthetic
 from raykd.methods.itrd import ITRD
 from raykd.methods.vanilla import Vanilla
@@ -15,7 +16,7 @@ from raykd.models.recu import BinaryResNet
 from raykd.models.resnet import CifarResNet
 from raykd.models.weights import load_weights
 from raykd.store import open_store
-from raykd.study import Study, driver, export_command, take_home
+from raykd.study import Study, driver, take_home
 from raykd.study.check import check
 from raykd.study.ledger import Ledger
 from raykd.study.lesson import Lesson, Place
@@ -68,7 +69,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def cli():
-    return lambda *words: CliRunner().invoke(export_command.app, list(words))
+    return lambda *words: CliRunner().invoke(app, list(words))
 
 
 def logits(program, taken):

@@ -81,7 +81,7 @@ def test_terms_add_up_to_the_loss(teacher: Teacher) -> None:
 
 def test_throughput_counts_the_wait_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up clock: two seconds for each batch to come, one for each step."""
-    now = 0.0
+    now = 100.0
 
     class Slow(Synthetic):
         def train(self, epoch: int) -> Iterator[Batch]:

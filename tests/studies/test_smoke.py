@@ -1,0 +1,95 @@
+"""Every study script runs as its page says, on small files in the real format."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raykd.models import find
+from raykd.store import open_store
+from raykd.study.check import check
+from raykd.study.command import run_one
+from raykd.study.study import bound
+
+STUDIES = Path(__file__).parents[2] / "studies"
+NAMES = sorted(path.stem for path in STUDIES.glob("*.py"))
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, STUDIES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def smoke(name, root, *options):
+    command = [sys.executable, str(STUDIES / f"{name}.py"), "--smoke", "--storage", str(root)]
+    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=900)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke(name, tmp_path):
+    done = smoke(name, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    store = open_store(str(tmp_path))
+    [stored] = store.studies()
+    study = store.study(stored)
+    assert {row["state"] for row in study.trials().to_pylist()} == {"COMPLETE"}
+    [best] = study.best()
+    assert store.folder.exists(best.checkpoint)
+    assert store.folder.exists(f"{stored}/report.html")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_can_be_run_and_says_what_it_costs(name):
+    assert os.access(STUDIES / f"{name}.py", os.X_OK)
+    text = (STUDIES / f"{name}.py").read_text()
+    assert text.startswith("#!/usr/bin/env python3\n")
+    page = load(name).__doc__
+    assert f"python studies/{name}.py" in page
+    assert any(unit in page for unit in ("hours", "minutes"))
+
+
+def test_the_13_pairs():
+    cifar = load("cifar100_itrd")
+    pairs = cifar.SAME + cifar.CROSS
+    assert len({cifar.study(pair).name for pair in pairs}) == 13
+    assert all(pair in cifar.__doc__ for pair in pairs)
+    for pair in pairs:
+        study = cifar.study(pair)
+        assert [study.teacher, study.student] == [find(name) for name in pair.split("/")]
+        assert bound(study.method)["alpha"] == (1.01 if pair in cifar.SAME else 1.5)
+        slow = {"mobilenetv2_half", "shufflenetv1", "shufflenetv2"}
+        assert bound(study.optimizer)["lr"] == (0.01 if pair.split("/")[1] in slow else 0.05)
+
+
+@pytest.mark.slow
+def test_every_pair_passes_the_checks():
+    cifar = load("cifar100_itrd")
+    for pair in cifar.SAME + cifar.CROSS:
+        study = cifar.study(pair)
+        data, source = check(study.override(**study.smoke))
+        assert data.classes == 100
+        assert source.trained_here
+
+
+def test_an_unknown_pair_is_refused(tmp_path):
+    done = smoke("cifar100_itrd", tmp_path, "--pair", "vgg13/vgg9")
+    assert done.returncode == 2
+    assert "invalid choice: 'vgg13/vgg9'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_environment_names_a_pair(monkeypatch, capsys):
+    monkeypatch.setenv("RAYKD_PAIR", "vgg13/vgg8")
+    cifar = load("cifar100_itrd")
+    studies = {pair: cifar.study(pair) for pair in cifar.SAME}
+    run_one(studies, "pair", ["--help"])
+    assert "cifar100_itrd-vgg13-vgg8" in capsys.readouterr().out
+    run_one(studies, "pair", ["--pair", "resnet56/resnet20", "--help"])
+    assert "cifar100_itrd-resnet56-resnet20" in capsys.readouterr().out
