@@ -9,10 +9,14 @@ from `--results`.
     python benchmarks/methods_on_glyphs.py [--seeds 3] [--epochs 4] [--results results/methods]
 
 Prints the table, puts it into docs/methods.md, and the rows it is made of into
-docs/data/methods_on_glyphs.json.
+docs/data/methods_on_glyphs.json. To look closer at some methods, beside the plain student, with
+other settings or more epochs (only printed):
+
+    python benchmarks/methods_on_glyphs.py --seeds 1 --epochs 12 --only at at,beta=100 srm
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -58,12 +62,13 @@ class Entry:
     Attributes:
         method: Its name.
         config: What is not the method's default.
-        tuned: Whether the config was chosen for this pair, on seed 0's validation split.
+        balanced: Whether the weights were set so that the gradient of the method's terms is about
+            as large as that of the cross-entropy when training starts.
     """
 
     method: str
     config: dict[str, Any] = field(default_factory=dict)
-    tuned: bool = False
+    balanced: bool = False
 
     @property
     def label(self) -> str:
@@ -84,7 +89,13 @@ ENTRIES = [
     Entry("crd+kd", {"crd_negatives": NEGATIVES}),
     Entry("srrl", {"classifier": "cross_entropy"}),
 ]
-TUNED: list[Entry] = []
+BALANCED = [  # of the methods that teach less than the labels alone: see docs/methods.md
+    Entry("at", {"beta": 30.0}, balanced=True),
+    Entry("crd", {"beta": 0.2, **STAGES["crd"]}, balanced=True),
+    Entry("ft", {"beta": 10.0, **STAGES["ft"]}, balanced=True),
+    Entry("rkd", {"beta_distance": 1.0, "beta_angle": 2.0}, balanced=True),
+    Entry("srm", {"matching": 0.25, **STAGES["srm"]}, balanced=True),
+]
 
 
 def glyphs(seed: int) -> Glyphs:
@@ -99,6 +110,10 @@ def taught(folder: Folder) -> nn.Module:
         for row in source.train(folder, data, CPU):
             print(f"teacher, epoch {row.epoch}: {row.metrics['val_top1']:.4f}", flush=True)
     return source.load(folder)
+
+
+def checkpoints(recipe: Recipe) -> str:
+    return f"{recipe.epochs}-epochs"
 
 
 def teach(
@@ -119,7 +134,7 @@ def teach(
         teacher,
         data,
         recipe,
-        folder.sub("checkpoints"),
+        folder.sub(checkpoints(recipe)),
         Artefacts(folder, shared),
         CPU,
     )
@@ -131,12 +146,12 @@ def teach(
 
 
 def cohorts(
-    seeds: int, teacher: Teacher, recipe: Recipe, folder: Folder
+    groups: dict[str, list[Entry]], seeds: int, teacher: Teacher, recipe: Recipe, folder: Folder
 ) -> Iterator[dict[str, Any]]:
     """Yields a row per student: what it is and how it ended."""
     for seed in range(seeds):
         data = glyphs(seed)
-        for kind, entries in (("defaults", ENTRIES), ("tuned", TUNED)):
+        for kind, entries in groups.items():
             members = [
                 Member(f"{e.label}-s{seed}", partial(find(e.method), **e.config), seed=seed)
                 for e in entries
@@ -146,27 +161,24 @@ def cohorts(
                 rows = teach(name, members, STUDENT, teacher, data, recipe, folder)
                 for entry, row in zip(entries, rows, strict=True):
                     yield told(entry.label, entry, seed, row)
-        yield from without_data(seed, data, teacher, recipe, folder)
 
 
 def without_data(
-    seed: int, data: Data, teacher: Teacher, recipe: Recipe, folder: Folder
+    seeds: int, teacher: Teacher, recipe: Recipe, folder: Folder
 ) -> Iterator[dict[str, Any]]:
-    """Yields the rows of one student of noise, which is evaluated in two ways."""
-    noise = NoiseData(real=Glyphs, samples=len(data), batch_size=64, seed=seed)
-    trial = f"noise-s{seed}"
-    members = [Member(trial, find("noise"), seed=seed)]
-    [row] = teach(f"on-{trial}", members, STUDENT, teacher, noise, recipe, folder)
-    yield told("noise", Entry("noise"), seed, row)
-    model = STUDENT()
-    model.load_state_dict(load(folder.read(f"checkpoints/{trial}/last.safetensors")))
-    metrics = record(on_batch_statistics(model), data)
-    yield told(
-        "noise-batch-statistics",
-        Entry("noise"),
-        seed,
-        replace(row, metrics={**row.metrics, **metrics}),
-    )
+    """Yields the rows of students of noise, each evaluated in two ways."""
+    entry = Entry("noise")
+    for seed in range(seeds):
+        data, trial = glyphs(seed), f"noise-s{seed}"
+        noise = NoiseData(real=Glyphs, samples=len(data), batch_size=64, seed=seed)
+        members = [Member(trial, find("noise"), seed=seed)]
+        [row] = teach(f"on-{trial}", members, STUDENT, teacher, noise, recipe, folder)
+        yield told("noise", entry, seed, row)
+        model = STUDENT()
+        weights = folder.read(f"{checkpoints(recipe)}/{trial}/last.safetensors")
+        model.load_state_dict(load(weights))
+        metrics = row.metrics | record(on_batch_statistics(model), data)
+        yield told("noise-batch-statistics", entry, seed, replace(row, metrics=metrics))
 
 
 def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
@@ -177,7 +189,7 @@ def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
         "label": label,
         "method": entry.method,
         "config": entry.config,
-        "tuned": entry.tuned,
+        "balanced": entry.balanced,
         "seed": seed,
         "epoch": row.epoch,
         "state": row.state,
@@ -185,7 +197,9 @@ def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
     }
 
 
-def step_seconds(teacher: Teacher, recipe: Recipe, folder: Folder) -> dict[str, float]:
+def step_seconds(
+    entries: list[Entry], teacher: Teacher, recipe: Recipe, folder: Folder
+) -> dict[str, float]:
     """Processor time of a student's step alone, spread over the epochs; the teacher's beside it.
 
     The teacher's pass is not counted, and what a cohort shares of the teacher's side is.
@@ -195,7 +209,7 @@ def step_seconds(teacher: Teacher, recipe: Recipe, folder: Folder) -> dict[str, 
     example = torch.zeros(2, *data.shape)
     batches = [batch for batch, _ in zip(data.train(0), range(4), strict=False)]
     students = {}
-    for entry in [*ENTRIES, Entry("noise")]:
+    for entry in entries:
         method = partial(find(entry.method), **entry.config)
         t = teacher.model(example)
         student = Student(entry.label, STUDENT, method, example, t, recipe, len(data) // 64)
@@ -240,7 +254,7 @@ def table(result: dict[str, Any]) -> str:
         config = ", ".join(f"`{key}={value}`" for key, value in group[0]["config"].items())
         if label == "noise-batch-statistics":
             config = "evaluated on batch statistics"
-        mark = " †" if group[0]["tuned"] else ""
+        mark = " †" if group[0]["balanced"] else ""
         seconds = times.get(label, times.get(method))
         cost = "" if seconds is None else f"{seconds / times['vanilla']:.2f}"
         gain = [row["test_top1"] - plain[row["seed"]] for row in group]
@@ -270,32 +284,54 @@ def put(text: str) -> None:
         page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
 
 
+def asked(text: str) -> Entry:
+    """Reads `<method>,<name>=<value>,…`; values are JSON, or text."""
+    name, *settings = text.split(",")
+    config = dict(STAGES.get(name, {}))
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        try:
+            config[key] = json.loads(value)
+        except json.JSONDecodeError:
+            config[key] = value
+    return Entry(name, config)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--results", default="results/methods", help="folder of the checkpoints")
+    parser.add_argument("--only", nargs="+", type=asked, help="methods, each with its settings")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = Folder(options.results)
     recipe = Recipe(epochs=options.epochs, milestones=(options.epochs - 1,))
     model = taught(folder)
-    teacher = Teacher(model)
-    rows = list(cohorts(options.seeds, teacher, recipe, folder.sub(f"{options.epochs}-epochs")))
+    place = (Teacher(model), recipe, folder)
+    if options.only:
+        entries = [Entry("vanilla"), *options.only]
+        name = hashlib.sha256(repr(entries).encode()).hexdigest()[:8]
+        rows = list(cohorts({name: entries}, options.seeds, *place))
+    else:
+        entries = [*ENTRIES, *BALANCED, Entry("noise")]
+        rows = list(cohorts({"defaults": ENTRIES, "balanced": BALANCED}, options.seeds, *place))
+        rows += without_data(options.seeds, *place)
     result = {
         "teacher": record(model, glyphs(0)),
         "teacher_recipe": TEACHER_RECIPE.describe(),
         "recipe": recipe.describe(),
         "data": glyphs(0).describe(),
         "versions": {"python": python_version(), "torch": torch.__version__},
-        "step_seconds": step_seconds(teacher, recipe, folder.sub(f"{options.epochs}-epochs")),
+        "step_seconds": step_seconds(entries, *place),
         "rows": rows,
     }
-    (DOCS / "data").mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result, indent=1)
-    (DOCS / "data" / "methods_on_glyphs.json").write_text(text + "\n")
     print(table(result))
-    put(table(result))
+    if not options.only:
+        put(table(result))
+        (DOCS / "data").mkdir(parents=True, exist_ok=True)
+        text = json.dumps(result, indent=1)
+        (DOCS / "data" / "methods_on_glyphs.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which ranks of a Bregman representation teach best? (Amid et al., TMLR 2023)
+"""Bregman representations: which ranks of the layers teach best (Amid et al., TMLR 2023)?
 
 The teacher's logits and pooled features are represented by extended Bregman PCA, each with a rank
 of its own, and imported as fixed layers behind the student, whose coefficients feed them. Searched
@@ -32,7 +32,7 @@ from raykd.report.results import Results
 from raykd.store import Study as Stored
 from raykd.study import Study
 
-LAYERS = {"logits": "nats", "pooled": "mean divergence"}
+LAYERS = {"logits": "nats", "pooled": "sum over the features"}
 
 study = Study(
     name="bregman_ranks",

@@ -16,7 +16,7 @@ from raykd.data.stream import Stream
 from raykd.data.views import Crop, Purpose, random_noise, random_words
 
 CHARACTERS = (
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghijmnqrtyαβγδεζηθλμξπσφψω"  # noqa: RUF001
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghijmnqrtyαβγδεζηθλμξπσφψω"
     "ΓΔΘΛΞΠΣΦΨΩЖИДЮЯЭЩЦЫБЧ&@#$%?§¶€£¥±"
 )
 """Without the small letters that are capitals but for their size, which is random."""

@@ -20,7 +20,7 @@ from ray import tune
 from rich.console import Console
 
 from raykd.data import Data
-from raykd.store import Store, open_store
+from raykd.store import Folder, Store, open_store
 from raykd.study import actors, capacity
 from raykd.study.bridge import Bridge
 from raykd.study.check import check
@@ -71,7 +71,7 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
         ledger = Ledger(study, search, writer, store.folder)
         _restore(ledger, store)
         lesson = Lesson(study, store.folder, source, data.describe())
-        with Display(study, console) as display:
+        with Display(study, console) as display, _terminated_as_interrupted():
             _teacher(lesson, ledger, display, means)
             _teach(lesson, ledger, display, means)
         search.finish()
@@ -197,7 +197,7 @@ def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> No
     else:
         target = tune.with_resources(partial(actors.in_actor, lesson=lesson), {"CPU": study.cpus})
     bridge = Bridge(ledger, display)
-    with tempfile.TemporaryDirectory() as folder, _terminated_as_interrupted():
+    with tempfile.TemporaryDirectory() as folder:
         tune.Tuner(
             target,
             tune_config=tune.TuneConfig(

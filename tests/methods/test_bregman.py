@@ -116,6 +116,17 @@ def test_fits_start_from_the_next_smaller_power_of_two_and_are_shared(bregman):
     assert losses == sorted(losses, reverse=True)
 
 
+def test_how_well_each_layer_is_represented_is_told(bregman):
+    store = Store()
+    method, _, _ = bregman(store, rank_logits=2, rank_pooled=3)
+    fits = {key[1]: fit["loss"].item() for key, fit in store.kept.items() if key[0] == "bregman"}
+    ranks = {(dict(key)["layer"], dict(key)["rank"]): loss for key, loss in fits.items()}
+    assert method.facts() == {
+        "reconstruction_logits": ranks["logits", 2],
+        "reconstruction_pooled": ranks["pooled", 3],
+    }
+
+
 def test_at_full_rank_the_student_can_say_what_the_teacher_says(bregman):
     method, _, t = bregman()
     (layer,) = method.imported

@@ -115,6 +115,13 @@ def test_state_round_trips(prepared):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_facts_of_the_parts_are_told_apart(output):
+    method = (KD + CRD)(output(), output())
+    method.methods["crd"].facts = lambda: {"negatives": 5.0}
+    assert method.facts() == {"crd_negatives": 5.0}
+    assert KD(output(), output()).facts() == {}
+
+
 def test_parts_are_prepared_and_told_the_progress(prepared):
     method, s, t, batch = prepared(SRM + KD, srm_dictionary_epochs=1)
     method.schedule(0.0)

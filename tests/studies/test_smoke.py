@@ -25,9 +25,9 @@ def load(name):
     return module
 
 
-def smoke(name, root, *options):
+def smoke(name, root):
     command = [sys.executable, str(STUDIES / f"{name}.py"), "--smoke", "--storage", str(root)]
-    return subprocess.run([*command, *options], capture_output=True, text=True, timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.slow
@@ -37,12 +37,14 @@ def test_smoke(name, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     store = open_store(str(tmp_path))
-    [stored] = store.studies()
-    study = store.study(stored)
-    assert {row["state"] for row in study.trials().to_pylist()} == {"COMPLETE"}
-    [best] = study.best()
-    assert store.folder.exists(best.checkpoint)
-    assert store.folder.exists(f"{stored}/report.html")
+    assert store.studies()
+    for stored in store.studies():
+        rows = store.study(stored).trials().to_pylist()
+        complete = [row for row in rows if row["state"] == "COMPLETE" and row["role"] != "teacher"]
+        assert complete
+        assert {row["state"] for row in rows} <= {"COMPLETE", "PRUNED", "FAIL"}  # some diverge
+        assert all(store.folder.exists(row["checkpoint"]) for row in complete)
+        assert store.folder.exists(f"{stored}/report.html")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +54,7 @@ def test_a_page_can_be_run_and_says_what_it_costs(name):
     assert text.startswith("#!/usr/bin/env python3\n")
     page = load(name).__doc__
     assert f"python studies/{name}.py" in page
-    assert any(unit in page for unit in ("hours", "minutes"))
+    assert any(unit in page for unit in ("hour", "minute"))
 
 
 def test_the_13_pairs():
@@ -78,11 +80,12 @@ def test_every_pair_passes_the_checks():
         assert source.trained_here
 
 
-def test_an_unknown_pair_is_refused(tmp_path):
-    done = smoke("cifar100_itrd", tmp_path, "--pair", "vgg13/vgg9")
-    assert done.returncode == 2
-    assert "invalid choice: 'vgg13/vgg9'" in done.stderr
-    assert not list(tmp_path.iterdir())
+def test_an_unknown_pair_is_refused(capsys):
+    cifar = load("cifar100_itrd")
+    studies = {pair: cifar.study(pair) for pair in cifar.SAME}
+    with pytest.raises(SystemExit, match="2"):
+        run_one(studies, "pair", ["--pair", "vgg13/vgg9"])
+    assert "invalid choice: 'vgg13/vgg9'" in capsys.readouterr().err
 
 
 def test_the_environment_names_a_pair(monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""A study that is stopped in any way goes on by the same command, to the numbers of an unbroken one."""
+"""However a study is stopped, the same command goes on, to the numbers of an unbroken one."""
 
 import os
 import signal

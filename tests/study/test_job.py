@@ -61,9 +61,9 @@ def cluster(moto_s3: str, tmp_path: Path) -> Iterator[str]:
             listed = submit("list", address)
             if listed.returncode == 0:
                 break
-            assert head.poll() is None and time.monotonic() < deadline, (
-                tmp_path / "head.log"
-            ).read_text()
+            told = (tmp_path / "head.log").read_text()
+            assert head.poll() is None, told
+            assert time.monotonic() < deadline, told
             time.sleep(1)
         yield address
     finally:

@@ -167,3 +167,16 @@ def test_the_teacher_is_asked_once_a_batch(teacher: Teacher) -> None:
 def test_the_loop_stays_short() -> None:
     """Loops grow unless something stops them."""
     assert len(Path(raykd.train.loop.__file__).read_text().splitlines()) < 150
+
+
+class Told(Vanilla):
+    """A method that found something out."""
+
+    def facts(self) -> dict[str, float]:
+        return {"reconstruction": 0.25}
+
+
+def test_facts_of_the_method_stand_among_the_metrics() -> None:
+    for [plain, told] in rows([student("a"), student("b", Told)]):
+        assert told.metrics["reconstruction"] == 0.25
+        assert "reconstruction" not in plain.metrics

@@ -1,0 +1,48 @@
+"""The command line of a study script, without the running of the study."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from raykd.store import Study as Stored
+from raykd.store import open_store
+from raykd.study import Study
+
+Make = Callable[..., Study]
+SPEC = {"identity": {}, "metric": ["val_top1"], "mode": ["max"]}
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Study]:
+    studies: list[Study] = []
+
+    def run(self: Study, storage: str) -> None:
+        if self.trials == 99:
+            raise ValueError("99 is too much")
+        studies.append(self)
+        with open_store(storage, create=True).writer(self.name, SPEC):
+            pass
+
+    monkeypatch.setattr(Study, "run", run)
+    return studies
+
+
+def test_what_follows_is_given_the_stored_study(
+    study: Make, ran: list[Study], tmp_path: Path
+) -> None:
+    shown: list[Stored] = []
+    options = ["--name", "mine", "--trials", "3", "--storage", str(tmp_path), "--no-report"]
+    study().main(options, after=shown.append)
+    assert [(one.name, one.trials) for one in ran] == [("mine", 3)]
+    assert [stored.name for stored in shown] == ["mine"]
+
+
+def test_a_study_that_cannot_be_run_ends_the_script(
+    study: Make, ran: list[Study], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        study().main(["--trials", "99", "--storage", str(tmp_path)], after=lambda _: None)
+    assert ended.value.code == 2
+    assert "99 is too much" in capsys.readouterr().err
+    assert not ran
