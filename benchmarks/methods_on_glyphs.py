@@ -46,6 +46,7 @@ from raykd.train.recipe import Recipe
 from raykd.train.student import Student
 from raykd.train.teacher import Teacher
 
+ON_BATCH = "noise-batch-statistics"
 DOCS = Path(__file__).parents[1] / "docs"
 CPU = torch.device("cpu")
 TEACHER = partial(resnet8w24, in_channels=1)
@@ -112,10 +113,6 @@ def taught(folder: Folder) -> nn.Module:
     return source.load(folder)
 
 
-def checkpoints(recipe: Recipe) -> str:
-    return f"{recipe.epochs}-epochs"
-
-
 def teach(
     name: str,
     members: list[Member],
@@ -134,7 +131,7 @@ def teach(
         teacher,
         data,
         recipe,
-        folder.sub(checkpoints(recipe)),
+        folder.sub(f"{recipe.epochs}-epochs"),
         Artefacts(folder, shared),
         CPU,
     )
@@ -175,10 +172,10 @@ def without_data(
         [row] = teach(f"on-{trial}", members, STUDENT, teacher, noise, recipe, folder)
         yield told("noise", entry, seed, row)
         model = STUDENT()
-        weights = folder.read(f"{checkpoints(recipe)}/{trial}/last.safetensors")
+        weights = folder.read(f"{recipe.epochs}-epochs/{trial}/last.safetensors")
         model.load_state_dict(load(weights))
         metrics = row.metrics | record(on_batch_statistics(model), data)
-        yield told("noise-batch-statistics", entry, seed, replace(row, metrics=metrics))
+        yield told(ON_BATCH, entry, seed, replace(row, metrics=metrics))
 
 
 def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
@@ -187,6 +184,7 @@ def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
     losses = [name for name in row.metrics if name.startswith("loss_")]
     return {
         "label": label,
+        "step": entry.label,
         "method": entry.method,
         "config": entry.config,
         "balanced": entry.balanced,
@@ -234,39 +232,36 @@ def step_seconds(
 
 def table(result: dict[str, Any]) -> str:
     """The table as Markdown: best validation accuracy first."""
-    rows, times = result["rows"], result["step_seconds"]
-    by_label: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_label.setdefault(row["label"], []).append(row)
-    plain = {row["seed"]: row["test_top1"] for row in by_label["vanilla"]}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        groups.setdefault(row["label"], []).append(row)
+    teacher, times = result["teacher"], result["step_seconds"]
+    alone = {row["seed"]: row["test_top1"] for row in groups["vanilla"]}
     lines = [
-        "| method | not default | validation | test | test − plain, same seed | step time |",
+        "| method | not default | validation | test | test, over plain | step |",
         "| --- | --- | --- | --- | --- | --- |",
+        f"| *teacher* | | {spread([teacher['val_top1']])} | {spread([teacher['test_top1']])} | |"
+        f" {times['teacher'] / times['vanilla']:.2f} (forward) |",
     ]
-    teacher = result["teacher"]
-    lines.append(
-        f"| *teacher* | | {100 * teacher['val_top1']:.2f} | {100 * teacher['test_top1']:.2f} | |"
-        f" {times['teacher'] / times['vanilla']:.2f} (a pass) |"
-    )
-    order = sorted(by_label.values(), key=lambda group: -mean(r["val_top1"] for r in group))
-    for group in order:
-        label, method = group[0]["label"], group[0]["method"]
-        config = ", ".join(f"`{key}={value}`" for key, value in group[0]["config"].items())
-        if label == "noise-batch-statistics":
-            config = "evaluated on batch statistics"
-        mark = " †" if group[0]["balanced"] else ""
-        seconds = times.get(label, times.get(method))
-        cost = "" if seconds is None else f"{seconds / times['vanilla']:.2f}"
-        gain = [row["test_top1"] - plain[row["seed"]] for row in group]
-        name = "*plain student*" if method == "vanilla" else f"{method}{mark}"
-        gained = "" if method == "vanilla" else spread(gain, "+.2f")
-        failed = sum(row["state"] == "FAIL" for row in group)
-        lines.append(
-            f"| {name} | {config} | {spread([r['val_top1'] for r in group])} |"
-            f" {spread([r['test_top1'] for r in group])} | {gained} |"
-            f" {cost}{f' ({failed} diverged)' if failed else ''} |"
-        )
+    for group in sorted(groups.values(), key=lambda rows: -mean(r["val_top1"] for r in rows)):
+        cost = times[group[0]["step"]] / times["vanilla"]
+        lines.append(f"| {' | '.join([*cells(group, alone), f'{cost:.2f}'])} |")
     return "\n".join(lines)
+
+
+def cells(group: list[dict[str, Any]], alone: dict[int, float]) -> list[str]:
+    """What the replicates of one setting are and how they ended."""
+    one = group[0]
+    name = "*plain student*" if one["method"] == "vanilla" else one["method"]
+    config = ", ".join(f"`{key}={value}`" for key, value in one["config"].items())
+    failed = sum(row["state"] == "FAIL" for row in group)
+    return [
+        name + " †" * one["balanced"],
+        config + "evaluated on batch statistics" * (one["label"] == ON_BATCH),
+        spread([row["val_top1"] for row in group]),
+        spread([row["test_top1"] for row in group]) + f", {failed} diverged" * bool(failed),
+        spread([row["test_top1"] - alone[row["seed"]] for row in group], "+.2f"),
+    ]
 
 
 def spread(values: list[float], form: str = ".2f") -> str:

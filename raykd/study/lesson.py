@@ -136,9 +136,10 @@ def source_of(study: Study, data: Data) -> Source:
     Raises:
         ValueError: It is trained on data that do not fit the students'.
     """
-    make = fitted(study.teacher, data)
-    if study.teacher_weights and bound(make).get("weights") is not None:
-        make = partial(make, weights=None)  # given weights replace those that would be fetched
+    teacher = study.teacher
+    if study.teacher_weights and bound(teacher).get("weights") is not None:
+        teacher = partial(teacher, weights=None)  # a given file replaces what would be fetched
+    make = fitted(teacher, data)
     taught = open_data(study, make=study.teacher_data) if study.teacher_data else data
     if (taught.classes, taught.shape) != (data.classes, data.shape):
         raise ValueError(
