@@ -3,8 +3,7 @@
 
 ResNet-8 of 24-48-96 channels teaches one of 6-12-24. All students of a seed are one cohort: the
 same initial weights, the same batches, one teacher pass. The noise method sees no image and is
-taught on as many noise samples. One thread; about 40 minutes, and a run that was killed goes on
-from `--results`.
+taught on as many noise samples. One thread, about an hour; a run that was killed goes on.
 
     python benchmarks/methods_on_glyphs.py [--seeds 3] [--epochs 4] [--results results/methods]
 
@@ -23,7 +22,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from platform import python_version
 from statistics import mean, stdev
 from typing import Any
 
@@ -34,7 +32,7 @@ from torch import nn
 from raykd.data import Data
 from raykd.data.glyphs import Glyphs
 from raykd.data.noise import Noise as NoiseData
-from raykd.methods import find, names
+from raykd.methods import Method, find, names
 from raykd.models.resnet import resnet8w6, resnet8w24
 from raykd.modules.batch_statistics import on_batch_statistics
 from raykd.store import Folder
@@ -46,7 +44,6 @@ from raykd.train.recipe import Recipe
 from raykd.train.student import Student
 from raykd.train.teacher import Teacher
 
-ON_BATCH = "noise-batch-statistics"
 DOCS = Path(__file__).parents[1] / "docs"
 CPU = torch.device("cpu")
 TEACHER = partial(resnet8w24, in_channels=1)
@@ -70,6 +67,11 @@ class Entry:
     method: str
     config: dict[str, Any] = field(default_factory=dict)
     balanced: bool = False
+
+    @property
+    def make(self) -> Callable[..., Method]:
+        """Makes the method."""
+        return partial(find(self.method), **self.config)
 
     @property
     def label(self) -> str:
@@ -97,6 +99,7 @@ BALANCED = [  # of the methods that teach less than the labels alone: see docs/m
     Entry("rkd", {"beta_distance": 1.0, "beta_angle": 2.0}, balanced=True),
     Entry("srm", {"matching": 0.25, **STAGES["srm"]}, balanced=True),
 ]
+NOISE, ON_BATCH = Entry("noise"), "noise-batch-statistics"
 
 
 def glyphs(seed: int) -> Glyphs:
@@ -113,69 +116,77 @@ def taught(folder: Folder) -> nn.Module:
     return source.load(folder)
 
 
-def teach(
-    name: str,
-    members: list[Member],
-    student: Callable[[], nn.Module],
-    teacher: Teacher,
-    data: Data,
-    recipe: Recipe,
-    folder: Folder,
-) -> list[Row]:
-    """Returns the members' rows of the last epoch they reached."""
-    shared = {"teacher": teacher.digest, "data": data.describe()}
-    cohort = Cohort(
-        name,
-        members,
-        student,
-        teacher,
-        data,
-        recipe,
-        folder.sub(f"{recipe.epochs}-epochs"),
-        Artefacts(folder, shared),
-        CPU,
-    )
-    last: dict[str, Row] = {}
-    for rows in cohort.run():
-        last |= {row.trial: row for row in rows}
-        print(f"{name}, epoch {rows[0].epoch}: {rows[0].metrics['seconds']:.0f} s", flush=True)
-    return list(last.values())
+@dataclass(frozen=True)
+class Classroom:
+    """What all students share; `folder` is that of checkpoints and artefacts."""
 
+    teacher: Teacher
+    recipe: Recipe
+    folder: Folder
 
-def cohorts(
-    groups: dict[str, list[Entry]], seeds: int, teacher: Teacher, recipe: Recipe, folder: Folder
-) -> Iterator[dict[str, Any]]:
-    """Yields a row per student: what it is and how it ended."""
-    for seed in range(seeds):
-        data = glyphs(seed)
-        for kind, entries in groups.items():
-            members = [
-                Member(f"{e.label}-s{seed}", partial(find(e.method), **e.config), seed=seed)
-                for e in entries
-            ]
-            name = f"{kind}-s{seed}"
-            if members:
-                rows = teach(name, members, STUDENT, teacher, data, recipe, folder)
-                for entry, row in zip(entries, rows, strict=True):
-                    yield told(entry.label, entry, seed, row)
+    def artefacts(self, data: Data) -> Artefacts:
+        """Keeps paraphrasers and the like."""
+        return Artefacts(self.folder, {"teacher": self.teacher.digest, "data": data.describe()})
 
+    def teach(self, name: str, methods: dict[str, Entry], seed: int, data: Data) -> Iterator[Row]:
+        """Yields the last row of each of the methods, by trial."""
+        members = [Member(trial, entry.make, seed=seed) for trial, entry in methods.items()]
+        place = (self.folder.sub(f"{self.recipe.epochs}-epochs"), self.artefacts(data), CPU)
+        cohort = Cohort(name, members, STUDENT, self.teacher, data, self.recipe, *place)
+        last: dict[str, Row] = {}
+        for rows in cohort.run():
+            last |= {row.trial: row for row in rows}
+            print(f"{name}, epoch {rows[0].epoch}: {rows[0].metrics['seconds']:.0f} s", flush=True)
+        yield from last.values()
 
-def without_data(
-    seeds: int, teacher: Teacher, recipe: Recipe, folder: Folder
-) -> Iterator[dict[str, Any]]:
-    """Yields the rows of students of noise, each evaluated in two ways."""
-    entry = Entry("noise")
-    for seed in range(seeds):
-        data, trial = glyphs(seed), f"noise-s{seed}"
-        noise = NoiseData(real=Glyphs, samples=len(data), batch_size=64, seed=seed)
-        members = [Member(trial, find("noise"), seed=seed)]
-        [row] = teach(f"on-{trial}", members, STUDENT, teacher, noise, recipe, folder)
-        yield told("noise", entry, seed, row)
-        model = STUDENT()
-        weights = folder.read(f"{recipe.epochs}-epochs/{trial}/last.safetensors")
-        model.load_state_dict(load(weights))
-        metrics = row.metrics | record(on_batch_statistics(model), data)
-        yield told(ON_BATCH, entry, seed, replace(row, metrics=metrics))
+    def cohorts(self, name: str, entries: list[Entry], seeds: int) -> Iterator[dict[str, Any]]:
+        """Yields a row a student: what it is and how it ended."""
+        for seed in range(seeds):
+            methods = {f"{entry.label}-s{seed}": entry for entry in entries}
+            for row in self.teach(f"{name}-s{seed}", methods, seed, glyphs(seed)):
+                yield told(methods[row.trial].label, methods[row.trial], seed, row)
+
+    def without_data(self, seeds: int) -> Iterator[dict[str, Any]]:
+        """Yields the rows of students of noise, each evaluated in two ways."""
+        for seed in range(seeds):
+            data, trial = glyphs(seed), f"noise-s{seed}"
+            noise = NoiseData(real=Glyphs, samples=len(data), batch_size=64, seed=seed)
+            [row] = self.teach(f"on-{trial}", {trial: NOISE}, seed, noise)
+            yield told("noise", NOISE, seed, row)
+            weights = f"{self.recipe.epochs}-epochs/{trial}/last.safetensors"
+            model = STUDENT()
+            model.load_state_dict(load(self.folder.read(weights)))
+            metrics = row.metrics | record(on_batch_statistics(model), data)
+            yield told(ON_BATCH, NOISE, seed, replace(row, metrics=metrics))
+
+    def step_seconds(self, entries: list[Entry]) -> dict[str, float]:
+        """Processor time of a student's step alone, over the epochs' schedule; the teacher's too.
+
+        The teacher's pass is not counted, and what a cohort shares of the teacher's side is.
+        """
+        data = glyphs(0)
+        t = self.teacher.model(example := torch.zeros(2, *data.shape))
+        batches = [batch for batch, _ in zip(data.train(0), range(4), strict=False)]
+        students = {}
+        for entry in entries:
+            student = Student(entry.label, STUDENT, entry.make, example, t, self.recipe, 125)
+            student.objective.method.prepare(self.teacher.model, data, self.artefacts(data))
+            students[entry.label] = student
+        spent = dict.fromkeys(["teacher", *students], 0.0)
+        for epoch in range(self.recipe.epochs):
+            for student in students.values():
+                student.begin(epoch)
+            for i, batch in enumerate(batches):
+                start = time.process_time()
+                t = self.teacher(batch)
+                spent["teacher"] += (time.process_time() - start) * (i > 0)
+                for label, student in students.items():
+                    own = t.map(lambda tensor: tensor)  # remembers nothing of the others
+                    start = time.process_time()
+                    student.step(batch, own)
+                    spent[label] += (time.process_time() - start) * (i > 0)
+        steps = self.recipe.epochs * (len(batches) - 1)
+        return {label: seconds / steps for label, seconds in spent.items()}
 
 
 def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
@@ -193,41 +204,6 @@ def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
         "state": row.state,
         **{name: round(row.metrics[name], 6) for name in (*kept, *losses)},
     }
-
-
-def step_seconds(
-    entries: list[Entry], teacher: Teacher, recipe: Recipe, folder: Folder
-) -> dict[str, float]:
-    """Processor time of a student's step alone, spread over the epochs; the teacher's beside it.
-
-    The teacher's pass is not counted, and what a cohort shares of the teacher's side is.
-    """
-    data = glyphs(0)
-    artefact = Artefacts(folder, {"teacher": teacher.digest, "data": data.describe()})
-    example = torch.zeros(2, *data.shape)
-    batches = [batch for batch, _ in zip(data.train(0), range(4), strict=False)]
-    students = {}
-    for entry in entries:
-        method = partial(find(entry.method), **entry.config)
-        t = teacher.model(example)
-        student = Student(entry.label, STUDENT, method, example, t, recipe, len(data) // 64)
-        student.objective.method.prepare(teacher.model, data, artefact)
-        students[entry.label] = student
-    spent = dict.fromkeys(["teacher", *students], 0.0)
-    for epoch in range(recipe.epochs):
-        for student in students.values():
-            student.begin(epoch)
-        for i, batch in enumerate(batches):
-            start = time.process_time()
-            t = teacher(batch)
-            spent["teacher"] += (time.process_time() - start) * (i > 0)
-            for label, student in students.items():
-                own = t.map(lambda tensor: tensor)  # remembers nothing of the others
-                start = time.process_time()
-                student.step(batch, own)
-                spent[label] += (time.process_time() - start) * (i > 0)
-    steps = recipe.epochs * (len(batches) - 1)
-    return {label: seconds / steps for label, seconds in spent.items()}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -271,25 +247,17 @@ def spread(values: list[float], form: str = ".2f") -> str:
 
 
 def put(text: str) -> None:
-    """Replaces the table in docs/methods.md, where it has a place."""
-    page = DOCS / "methods.md"
-    begin, end = "<!-- methods_on_glyphs -->", "<!-- end -->"
-    before, found, rest = page.read_text().partition(begin) if page.exists() else ("", "", "")
-    if found:
-        page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+    """Replaces the table in docs/methods.md."""
+    page, begin, end = DOCS / "methods.md", "<!-- methods_on_glyphs -->", "<!-- end -->"
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
 
 
 def asked(text: str) -> Entry:
-    """Reads `<method>,<name>=<value>,…`; values are JSON, or text."""
+    """Reads `<method>,<name>=<JSON>,…`."""
     name, *settings = text.split(",")
-    config = dict(STAGES.get(name, {}))
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        try:
-            config[key] = json.loads(value)
-        except json.JSONDecodeError:
-            config[key] = value
-    return Entry(name, config)
+    pairs = (setting.partition("=") for setting in settings)
+    return Entry(name, STAGES.get(name, {}) | {key: json.loads(value) for key, _, value in pairs})
 
 
 def main() -> None:
@@ -300,33 +268,32 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", type=asked, help="methods, each with its settings")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    folder = Folder(options.results)
     recipe = Recipe(epochs=options.epochs, milestones=(options.epochs - 1,))
-    model = taught(folder)
-    place = (Teacher(model), recipe, folder)
+    model = taught(folder := Folder(options.results))
+    room = Classroom(Teacher(model), recipe, folder)
     if options.only:
         entries = [Entry("vanilla"), *options.only]
         name = hashlib.sha256(repr(entries).encode()).hexdigest()[:8]
-        rows = list(cohorts({name: entries}, options.seeds, *place))
+        rows = list(room.cohorts(name, entries, options.seeds))
     else:
-        entries = [*ENTRIES, *BALANCED, Entry("noise")]
-        rows = list(cohorts({"defaults": ENTRIES, "balanced": BALANCED}, options.seeds, *place))
-        rows += without_data(options.seeds, *place)
+        entries = [*ENTRIES, *BALANCED, NOISE]
+        rows = list(room.cohorts("defaults", ENTRIES, options.seeds))
+        rows += room.cohorts("balanced", BALANCED, options.seeds)
+        rows += room.without_data(options.seeds)
     result = {
         "teacher": record(model, glyphs(0)),
         "teacher_recipe": TEACHER_RECIPE.describe(),
         "recipe": recipe.describe(),
         "data": glyphs(0).describe(),
-        "versions": {"python": python_version(), "torch": torch.__version__},
-        "step_seconds": step_seconds(entries, *place),
+        "torch": torch.__version__,
+        "step_seconds": room.step_seconds(entries),
         "rows": rows,
     }
     print(table(result))
     if not options.only:
         put(table(result))
-        (DOCS / "data").mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result, indent=1)
-        (DOCS / "data" / "methods_on_glyphs.json").write_text(text + "\n")
+        place = DOCS / "data" / "methods_on_glyphs.json"
+        place.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

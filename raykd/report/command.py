@@ -154,8 +154,8 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Where the page goes; by default report.html in the study's folder, and for a"
-            " store in S3 <study>.html in this one."
+            help="A file for the page; by default report.html in the study's folder, and for a"
+            " store in S3 a copy as <study>.html in this folder."
         ),
     ] = None,
 ) -> None:
@@ -164,10 +164,11 @@ def report(
     _show(tables.summary(results))
     page = _page(results)
     folder = results.study.folder
-    if output is None and not folder.uri.startswith("s3://"):
+    if output is None:
         folder.write("report.html", page.encode())
         _show(f"page: {folder.uri}/report.html")
-        return
+        if not folder.uri.startswith("s3://"):
+            return
     path = output or Path(f"{results.study.name}.html")
     try:
         path.write_text(page, "utf-8")

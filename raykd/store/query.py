@@ -110,6 +110,9 @@ class Study:
             mode: `"max"` or `"min"`; as in the study where the metric is an objective of it.
             where: A condition on the columns of `trials()`: `pc.field("config_alpha") > 1.2`.
             roles: Among `search`, `first` (given settings, such as the paper's) and `reference`.
+
+        In a study of several `seeds` each replicate is a trial of its own here; `raykd best` and
+        the page rank settings by the mean over their replicates.
         """
         metric = metric or str(self.spec["metric"][0])
         column, order = self._column(metric), self._order(metric, mode)

@@ -22,7 +22,9 @@ def in_actor(config: dict[str, Any], lesson: Lesson) -> None:
         tune.report({"rows": [asdict(row) for row in rows]})
 
 
-def with_train(config: dict[str, Any], lesson: Lesson, count: int, gpus: float) -> None:
+def with_train(
+    config: dict[str, Any], lesson: Lesson, count: int | tuple[int, int], gpus: float
+) -> None:
     """Teaches a cohort with Ray Train, from a Tune actor that only waits for it.
 
     The run's own folder is empty but for Ray's bookkeeping: the cohort goes on from raykd's
@@ -35,7 +37,7 @@ def with_train(config: dict[str, Any], lesson: Lesson, count: int, gpus: float) 
         TorchTrainer(
             _in_worker,
             train_loop_config={"plan": plan, "lesson": lesson},
-            scaling_config=train.ScalingConfig(
+            scaling_config=train.ScalingConfig(  # type: ignore[arg-type]  # a pair is elastic
                 num_workers=count, use_gpu=bool(gpus), resources_per_worker=resources
             ),
             run_config=train.RunConfig(

@@ -52,6 +52,11 @@ def _numbers(study: Study) -> None:
             raise ValueError(f"{name} is {value}; it must be at least {least}")
     if study.cpus <= 0:
         raise ValueError(f"cpus is {study.cpus}; a worker needs more than 0, such as 1")
+    if study.min_workers is not None and not 1 <= study.min_workers <= (study.workers or 0):
+        raise ValueError(
+            f"min_workers is {study.min_workers} and workers {study.workers}; give workers, and"
+            " min_workers between 1 and that"
+        )
     if study.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {study.sampler!r}; known: {', '.join(SAMPLERS)}")
     if not study.name or not all(c.isalnum() or c in "-_." for c in study.name):

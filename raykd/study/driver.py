@@ -53,6 +53,7 @@ class Means:
     """What a cohort is run with on this cluster."""
 
     workers: int
+    least: int
     gpus: float
     concurrent: int
 
@@ -145,9 +146,10 @@ def _means(study: Study) -> Means:
     workers = study.workers if study.workers is not None else int(gpus > 0)
     if workers == 0:
         gpus = 0.0
+    least = workers if study.min_workers is None else study.min_workers
     need = {"CPU": study.cpus, "GPU": gpus}
-    room = capacity.cohorts_at_a_time(need, max(1, workers))
-    return Means(workers, gpus, min(room, study.concurrent or room))
+    room = capacity.cohorts_at_a_time(need, max(1, least))
+    return Means(workers, least, gpus, min(room, study.concurrent or room))
 
 
 def _restore(ledger: Ledger, store: Store) -> None:
@@ -190,9 +192,8 @@ def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> No
     display.expect(total * study.epochs, ledger.epochs_done())
     if means.workers:
         head = {"driver": 0.01} if capacity.has("driver") else {"CPU": 0.01}
-        target: Any = partial(
-            actors.with_train, lesson=lesson, count=means.workers, gpus=means.gpus
-        )
+        count = (means.least, means.workers) if means.least < means.workers else means.workers
+        target: Any = partial(actors.with_train, lesson=lesson, count=count, gpus=means.gpus)
         target = tune.with_resources(target, head)
     else:
         target = tune.with_resources(partial(actors.in_actor, lesson=lesson), {"CPU": study.cpus})

@@ -97,12 +97,13 @@ def test_report_writes_where_it_is_told(root, tmp_path):
     assert f"cannot write {missing}" in refusal("report", root, "made", "--output", missing)
 
 
-def test_report_of_a_store_in_s3_is_a_local_file(made, moto_s3, tmp_path, monkeypatch):
+def test_report_of_a_store_in_s3_is_there_and_here(made, moto_s3, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made.one(moto_s3)
     result = run("report", moto_s3)
     assert result.exit_code == 0
     assert (tmp_path / "made.html").exists()
+    assert raykd.open_store(moto_s3).folder.exists("made/report.html")
     assert [row["name"] for row in answer("best", moto_s3)] == ["0000"]
 
 

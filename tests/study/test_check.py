@@ -93,6 +93,7 @@ SMALL = {"classes": 4, "shape": (1, 8, 8)}
         ({"schedule": "poly"}, ["'poly'", "known: milestones, cosine"]),
         ({"precision": "float16"}, ["'float16'", "known: float32, bfloat16"]),
         ({"sampler": "grid"}, ["'grid'", "known: tpe, gp, random, qmc"]),
+        ({"min_workers": 2, "workers": 1}, ["min_workers is 2", "between 1 and that"]),
         ({"space": {}}, ["5 trials but no space", "trials=1"]),
         ({"space": {}, "trials": 0, "references": ()}, ["nothing to do"]),
         (
