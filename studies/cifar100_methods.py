@@ -86,6 +86,7 @@ def study(pair: str, names: tuple[str, ...] = METHODS) -> Study:
         smoke={
             "data": sample_cifar100,
             "teacher_recipe": Recipe(epochs=4, optimizer=partial(sgd, lr=0.01)),
+            "optimizer": partial(sgd, lr=1e-3),  # such a teacher's features can be in the hundreds
             "epochs": 1,
             "batch_size": 8,
             "seeds": 1,

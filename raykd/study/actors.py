@@ -32,13 +32,14 @@ def with_train(
     """
     plan: Plan = config["plan"]
     told: Any = TuneReportCallback()
+    elastic: Any = count  # Ray's own annotation knows of no pair
     resources = {"CPU": lesson.study.cpus, **({"GPU": gpus} if gpus else {})}
     with tempfile.TemporaryDirectory() as folder:
         TorchTrainer(
             _in_worker,
             train_loop_config={"plan": plan, "lesson": lesson},
-            scaling_config=train.ScalingConfig(  # type: ignore[arg-type]  # a pair is elastic
-                num_workers=count, use_gpu=bool(gpus), resources_per_worker=resources
+            scaling_config=train.ScalingConfig(
+                num_workers=elastic, use_gpu=bool(gpus), resources_per_worker=resources
             ),
             run_config=train.RunConfig(
                 name=f"{lesson.study.name}-{plan.cohort}",

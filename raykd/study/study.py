@@ -70,9 +70,9 @@ class Study:
         teacher_sha256: What that file's SHA-256 must be.
         workers: Ray Train workers of a cohort; 0 runs it in the Tune actor itself, on CPUs. By
             default 1 where the cluster has GPUs, else 0.
-        min_workers: Where given, a cohort starts with so many Ray Train workers and grows to `workers`
-            when there is room (Ray Train's elastic workers): each change of size goes on from the
-            last epoch, with the same global batch.
+        min_workers: Where given, a cohort starts with so many Ray Train workers and grows to
+            `workers` when there is room (Ray Train's elastic workers): each change of size goes on
+            from the last epoch, with the same global batch.
         cpus: For each worker.
         gpus: For each Ray Train worker; by default 1 where the cluster has GPUs, else 0.
         concurrent: Cohorts at a time; by default as many as the cluster has room for.
