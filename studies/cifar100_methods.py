@@ -40,6 +40,7 @@ from raykd.train.recipe import Recipe
 Contenders = dict[str, Contender]
 PAIRS = tuple(cifar100()["kd"].top1)
 METHODS = tuple(name for name in cifar100() if name != "teacher")
+SMOKE_PAIRS, SMOKE_METHODS = ("resnet56/resnet20",), ("vanilla", "kd", "crd+kd", "l_corr", "itrd")
 REVIEW = {  # the published weights that are not ReviewKD's default
     "resnet56/resnet20": 0.6,
     "resnet110/resnet20": 0.6,  # assumed: the same student's
@@ -85,10 +86,10 @@ def study(pair: str, names: tuple[str, ...] = METHODS) -> Study:
         teacher_recipe=Recipe(epochs=EPOCHS, optimizer=sgd, milestones=MILESTONES),
         smoke={
             "data": sample_cifar100,
-            "teacher_recipe": Recipe(epochs=4, optimizer=partial(sgd, lr=0.01)),
-            "optimizer": partial(sgd, lr=1e-3),  # such a teacher's features can be in the hundreds
+            "teacher_recipe": Recipe(epochs=1, optimizer=partial(sgd, lr=1e-3)),
+            "optimizer": partial(sgd, lr=1e-3),  # a teacher of so few steps has large features
             "epochs": 1,
-            "batch_size": 8,
+            "batch_size": 16,
             "seeds": 1,
         },
     )
@@ -102,13 +103,14 @@ def main() -> None:
         epilog="Other options go to each pair's study: see studies/cifar100_itrd.py --help.",
     )
     parser.add_argument("--pairs", help="teacher/student, with commas between; default: all 13")
-    parser.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
-    parser.add_argument("--smoke", action="store_true", help="one small pair on made-up data")
+    parser.add_argument("--methods", help=f"default: {','.join(METHODS)}")
+    parser.add_argument("--smoke", action="store_true", help="little of all on made-up data")
     options, others = parser.parse_known_args()
-    pairs = options.pairs or ("resnet56/resnet20" if options.smoke else ",".join(PAIRS))
-    names = tuple(options.methods.split(","))
+    pairs, names = (SMOKE_PAIRS, SMOKE_METHODS) if options.smoke else (PAIRS, METHODS)
+    pairs = tuple(options.pairs.split(",")) if options.pairs else pairs
+    names = tuple(options.methods.split(",")) if options.methods else names
     try:
-        studies = {pair: study(pair, names) for pair in pairs.split(",")}
+        studies = {pair: study(pair, names) for pair in pairs}
     except ValueError as error:
         parser.error(str(error))
     found: dict[str, Contenders] = {}

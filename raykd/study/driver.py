@@ -18,6 +18,7 @@ import ray
 from optuna.distributions import distribution_to_json
 from ray import tune
 from rich.console import Console
+from torch.cuda import is_available as cuda_is_there
 
 from raykd.data import Data
 from raykd.store import Folder, Store, open_store
@@ -131,7 +132,8 @@ def _cluster(study: Study) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
-            include_dashboard=bool(study.workers) or None,
+            # Ray Train's clean-up asks it; the Tune actors alone start faster without
+            include_dashboard=bool(study.workers or (study.workers is None and cuda_is_there())),
         )
     try:
         yield

@@ -26,7 +26,7 @@ def start(root: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=900)
     return output
 
 
@@ -45,7 +45,7 @@ def trials(root: Path) -> dict[str, tuple[str, dict[str, object]]]:
     return {r["trial"]: (r["state"], r["config_alpha"], r["config_lr"], r["reason"]) for r in rows}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that in time"

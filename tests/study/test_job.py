@@ -56,7 +56,7 @@ def cluster(moto_s3: str, tmp_path: Path) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{dashboard}"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while True:
             listed = submit("list", address)
             if listed.returncode == 0:
@@ -79,7 +79,7 @@ def submit(verb: str, address: str, *options: str) -> subprocess.CompletedProces
     command = [str(RAY), "job", verb, "--address", address, *options]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     return subprocess.run(
-        command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=400
+        command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900
     )
 
 

@@ -27,6 +27,6 @@ def test_train_worker_and_tune_actor_give_the_same_numbers(tmp_path: Path) -> No
         root = tmp_path / workers
         options = ["--workers", workers, "--trials", "2", "--epochs", "2", "--no-report"]
         command = [sys.executable, str(TINY), "--storage", str(root), *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
     assert numbers(tmp_path / "0") == numbers(tmp_path / "1")
