@@ -81,11 +81,10 @@ def ranks(results: Results) -> go.Figure:
             )
             figure.add_trace(dots, row, column)
         figure.update_yaxes(title_text=wording.title(results.metric), row=1, col=column)
-        loss = f"reconstruction of the {layer}, {LAYERS[layer]}"
+        loss = f"reconstruction ({LAYERS[layer]})"
         figure.update_yaxes(title_text=loss, type="log", row=2, col=column)
-        figure.update_xaxes(
-            title_text=f"rank_{layer}", type="log", dtick=0.30103, row=2, col=column
-        )
+        figure.update_xaxes(title_text=f"rank_{layer}", row=2, col=column)
+    figure.update_xaxes(type="log", dtick=0.30103)  # powers of two
     figure.update_layout(template="plotly_white", showlegend=False, title=results.study.name)
     return figure
 

@@ -172,7 +172,7 @@ def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> 
     if "teacher" in ledger.known and lesson.source.ready(lesson.folder):
         return
     need: dict[str, Any] = {"num_cpus": lesson.study.cpus, "num_gpus": means.gpus}
-    if means.workers == 0:  # nothing else runs yet: the teacher may have a whole node's processors
+    if not means.gpus:  # nothing else runs yet: the teacher may have a whole node's processors
         nodes = [n["Resources"].get("CPU", 0) for n in ray.nodes() if n["Alive"]]
         need["num_cpus"] = max(nodes)
     task = ray.remote(actors.teacher).options(num_returns="streaming", max_retries=3, **need)

@@ -50,7 +50,7 @@ def teach(study: Study, root: str) -> None:
     """What `Study.run` does, without Ray: one cohort in this process."""
     data, source = check(study)
     store = open_store(root, create=True)
-    with store.writer(study.name, driver._spec(study, data, source)) as writer:
+    with store.writer(study.name, driver._spec(study, data, source, store.folder)) as writer:
         list(source.train(store.folder, data, torch.device("cpu")))
         ledger = Ledger(study, Search(study.question(1)), writer, store.folder)
         ledger.teacher(record(source.load(store.folder), data))
