@@ -4,7 +4,7 @@
 The method of Miles et al. (BMVC 2022), sections 4 and 5.1, on data that needs no download: 100
 characters rendered from matplotlib's fonts. A ResNet-8 of 24-48-96 channels teaches one of 6-12-24.
 
-16 trials of 8 epochs in cohorts of 4, with the plain student and KD beside them in the first one;
+16 trials of 6 epochs in cohorts of 4, with the plain student and KD beside them in the first one;
 half-way the worse half of a cohort is dropped. A few minutes on two cores.
 
     python studies/glyphs_itrd.py
@@ -42,9 +42,9 @@ study = Study(
     mode="max",
     trials=16,
     cohort=4,
-    epochs=8,
+    epochs=6,
     schedule="cosine",
-    halving=Halving(rungs=(4,), keep=0.5),  # the worse half of a cohort's search stops half-way
+    halving=Halving(rungs=(3,), keep=0.5),  # the worse half of a cohort's search stops half-way
     smoke={
         "data": partial(Synthetic, shape=(1, 32, 32), samples=160, tests=32),
         "epochs": 2,
