@@ -2,6 +2,8 @@
 PY := .venv/bin/python
 PYTHON ?= python3
 UV := 0.13.8
+# Ray starts many processes; without bytecode each compiles torch again. Empty: written as usual.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: study test check lint format bench requirements clean
 
@@ -32,6 +34,7 @@ bench: .venv/.installed  ## side by side with the alternatives; prints the ratio
 	.venv/bin/pip install --quiet uv==$(UV)
 	.venv/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements.txt
 	.venv/bin/uv pip install --quiet --python $(PY) --no-deps --editable .
+	$(PY) -c "import torch._dynamo" & $(PY) -c "import ray.tune, optuna, plotly, sklearn"; wait  # bytecode
 	touch $@
 
 requirements:  ## resolve pyproject.toml again; no index lines, so that any mirror serves

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from raykd.report import command
@@ -42,6 +43,29 @@ def pack(
         )
     images = ", ".join(f"{count:,} in {split}" for split, count in counts.items())
     typer.echo(f"{destination}: {images}")
+
+
+@app.command()
+def doctor(
+    address: Annotated[
+        str, typer.Option(help="The cluster; by default that of RAY_ADDRESS, or this machine.")
+    ] = "",
+    storage: Annotated[str, typer.Option(help="Where results will go.")] = "",
+    data: Annotated[str, typer.Option(help="A folder that every node must be able to read.")] = "",
+    gpus: Annotated[bool, typer.Option("--gpus", help="The study needs GPUs.")] = False,
+) -> None:
+    """Looks for what usually goes wrong on a cluster, before it costs anything.
+
+    Ends with 1 if anything has to be mended.
+    """
+    from raykd.study.doctor import Wishes, examine  # imports torch and ray
+
+    console, faults = Console(), 0
+    marks = {"ok": "[green]ok   [/green]", "fault": "[red]fault[/red]"}
+    for finding in examine(Wishes(address or None, storage, data, gpus)):
+        faults += finding.level == "fault"
+        console.print(marks[finding.level], escape(finding.text), highlight=False, soft_wrap=True)
+    raise typer.Exit(int(faults > 0))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ class Data(Protocol):
     def __len__(self) -> int:
         """Number of training samples, the validation split not counted."""
 
-    def train(self, epoch: int) -> Iterator[Batch]:
-        """Yields the batches of an epoch (counted from 0), shuffled and augmented."""
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch (both counted from 0) from `start` on, augmented."""
 
     def validation(self) -> Iterator[Batch]:
         """Yields the validation split, as it is."""

@@ -28,6 +28,7 @@ COMPLETE = (
 )
 LATIN = (*COMPLETE, "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
 """Computer Modern's Greek letters are not where Unicode has them."""
+CLASSES = len(CHARACTERS)
 TRAIN, TEST = 9000, 2000
 SIZE = 32
 RECIPE = 1
@@ -43,23 +44,37 @@ class Glyphs(Resident):
     The images are rendered in seconds and kept in `$XDG_CACHE_HOME/raykd` (`~/.cache/raykd`).
 
     Args:
-        validation: Fraction of the 9,000 that is held out: 1,000 by default.
+        images: Training images to take, the held out ones among them; all 9,000 by default.
+        validation: Fraction of them that is held out: 1,000 of 9,000 by default.
         stream: See `Stream`.
+
+    Raises:
+        ValueError: There are not so many images.
     """
 
-    classes = len(CHARACTERS)
+    classes = CLASSES
     crop = Crop(padding=4, flip=False)
     mean = (0.24,)
     std = (0.18,)
 
-    def __init__(self, *, validation: float = 1 / 9, **stream: Unpack[Stream]) -> None:
+    def __init__(
+        self, *, images: int | None = None, validation: float = 1 / 9, **stream: Unpack[Stream]
+    ) -> None:
+        images = TRAIN if images is None else images
+        if not CLASSES <= images <= TRAIN:
+            raise ValueError(
+                f"images is {images}; glyphs has {TRAIN} training images, and at least {CLASSES}"
+                " are needed for one of each class"
+            )
+        self._train = images
         super().__init__(validation=validation, **stream)
 
     def load(self) -> Contents:
         """Returns the images, rendered if they are not in the cache."""
         images = torch.from_numpy(_cached())[:, None]
         target = torch.arange(len(images)) % self.classes
-        return Contents(images[:TRAIN], target[:TRAIN], images[TRAIN:], target[TRAIN:])
+        train = slice(self._train)
+        return Contents(images[train], target[train], images[TRAIN:], target[TRAIN:])
 
 
 def render(count: int) -> UInt8[np.ndarray, "count 32 32"]:

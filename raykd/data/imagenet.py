@@ -90,10 +90,10 @@ class Images:
         """Returns what reads and decodes: processes on this machine."""
         return Loader(self.parts, self.photo, decoders, self.world, self.device, fork=fork)
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields this worker's share of the batches of an epoch, shuffled and augmented."""
         order = self.order(epoch)
-        shared = shares(len(order), self.batch_size, self.rank, self.world)
+        shared = shares(len(order), self.batch_size, self.rank, self.world, start)
         for decoded in self._load([Ask("train", epoch, order[share]) for share in shared]):
             batch = self._batch(decoded)
             if not len(batch.index):

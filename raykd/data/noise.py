@@ -56,9 +56,9 @@ class Noise:
         """Number of samples in an epoch."""
         return self.samples
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields this worker's share of the batches of an epoch."""
-        for share in shares(self.samples, self.batch_size, self.rank, self.world):
+        for share in shares(self.samples, self.batch_size, self.rank, self.world, start):
             index = torch.arange(share.start, share.stop, device=self.device)
             yield Batch(
                 index, self._draw(epoch, range(share.start, share.stop)), self.targets[index]

@@ -106,12 +106,12 @@ class Resident(ABC):
         """Returns what the networks see of the training samples `index` under `view`."""
         return self._normalise(self.crop.apply(self._images, index, view))
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields this worker's share of the batches of an epoch, shuffled and augmented."""
         order = torch.from_numpy(random_order(Purpose.ORDER, self.seed, epoch, len(self)))
         order = order.to(self.device)  # once an epoch: nothing waits for the host inside it
         view = self.view_index(epoch)[order]
-        for share in shares(len(self), self.batch_size, self.rank, self.world):
+        for share in shares(len(self), self.batch_size, self.rank, self.world, start):
             index = order[share]
             yield Batch(index, self.look(index, view[share]), self.targets[index])
 

@@ -94,8 +94,11 @@ def check(count: int, classes: int, batch_size: int, seed: int, rank: int, world
         )
 
 
-def shares(count: int, batch_size: int, rank: int, world: int) -> Iterator[slice]:
-    """Yields the worker's contiguous share of each global batch, as positions in the order."""
-    for start in range(0, count, batch_size):
-        size = min(batch_size, count - start)
-        yield slice(start + size * rank // world, start + size * (rank + 1) // world)
+def shares(count: int, batch_size: int, rank: int, world: int, start: int = 0) -> Iterator[slice]:
+    """Yields the worker's contiguous share of each global batch, as positions in the order.
+
+    The first `start` batches are left out.
+    """
+    for first in range(start * batch_size, count, batch_size):
+        size = min(batch_size, count - first)
+        yield slice(first + size * rank // world, first + size * (rank + 1) // world)

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from raykd.report import wording
 from raykd.store import StoreError, Study, Trial
 from raykd.store.spec import objective
-from raykd.store.trials import to_trial
 
 Kind = Literal["teacher", "plain", "reference", "given", "best"]
 
@@ -133,8 +132,7 @@ class Results:
             zip(study.spec["metric"], study.spec["mode"], strict=True)
         )
         groups: dict[str, list[Trial]] = {}
-        for row in study._trials().to_pylist():
-            trial = to_trial(row)
+        for trial in study.all_trials():
             groups.setdefault(_first_seed(trial), []).append(trial)
         self.contenders = [
             Contender(name, tuple(sorted(trials, key=lambda t: t.seed)))

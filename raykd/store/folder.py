@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from raykd.store.errors import MissingObjectError, StoreError
 from raykd.store.local import LocalFiles
+from raykd.store.patience import Patient
 from raykd.store.s3 import Bucket
 
 Paths = list[str]  # `list` means the method within the classes below
@@ -27,6 +28,7 @@ class Folder:
     """
 
     def __init__(self, uri: str | os.PathLike[str]) -> None:
+        self._objects: LocalFiles | Bucket | Patient
         self.uri, self._prefix, self._objects = _parse(os.fspath(uri))
 
     def __repr__(self) -> str:
@@ -113,6 +115,13 @@ class Folder:
         below.uri = f"{self.uri.rstrip('/')}/{self._clean(path)}"
         below._prefix, below._objects = self._key(path), self._objects
         return below
+
+    def patient(self, seconds: float) -> "Folder":
+        """Returns the same folder, whose requests are repeated for so long before they fail."""
+        waiting = Folder.__new__(Folder)
+        waiting.uri, waiting._prefix = self.uri, self._prefix
+        waiting._objects = Patient(self._objects, seconds)
+        return waiting
 
     def check(self, *, write: bool = True) -> None:
         """Tries the folder within seconds: listing, and with `write` writing and deleting.

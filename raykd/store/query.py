@@ -79,6 +79,10 @@ class Study:
         """
         return self._trials().drop_columns(["config"])
 
+    def all_trials(self) -> list[Trial]:
+        """Returns every trial in the order of `trials()`, teacher and references among them."""
+        return [to_trial(row) for row in self._trials().to_pylist()]
+
     def trial(self, id: str) -> Trial:
         """Returns one trial.
 

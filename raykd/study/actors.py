@@ -11,6 +11,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd.study.lesson import Lesson, Place, open_data
+from raykd.study.notice import notice
 from raykd.study.plan import Plan
 from raykd.train import workers
 from raykd.train.pretrain import record
@@ -18,7 +19,7 @@ from raykd.train.pretrain import record
 
 def in_actor(config: dict[str, Any], lesson: Lesson) -> None:
     """Teaches a cohort in this process, a Tune actor that is used again for the next one."""
-    for rows in lesson.teach(config["plan"], Place()):
+    for rows in lesson.teach(config["plan"], Place(noticed=notice())):
         tune.report({"rows": [asdict(row) for row in rows]})
 
 
@@ -57,6 +58,7 @@ def _in_worker(config: dict[str, Any]) -> None:
         rank=context.get_world_rank(),
         world=context.get_world_size(),
         wrap=workers.join,
+        noticed=notice(),
     )
     lesson: Lesson = config["lesson"]
     for rows in lesson.teach(config["plan"], place):

@@ -6,6 +6,8 @@ import ray
 from ray._private.state import state
 
 Resources = Mapping[str, float]
+UNLIMITED = 64
+"""So many nodes count where the cluster file sets no limit."""
 
 
 def slots(need: Resources, nodes: Iterable[Resources]) -> int:
@@ -39,21 +41,30 @@ def cohorts_at_a_time(need: Resources, workers: int) -> int:
     return room
 
 
+def most(resource: str) -> float:
+    """What the node with the most of a resource has, one that is up or one that may be started."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max((node.get(resource, 0.0) for node in [*nodes, *_groups()]), default=0.0)
+
+
 def has(resource: str) -> bool:
     """Whether the cluster has any of a resource, or can grow to have it."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return any(node.get(resource, 0) > 0 for node in [*nodes, *_groups()])
+    return most(resource) > 0
+
+
+def growth() -> list[tuple[dict[str, float], int]]:
+    """The kinds of nodes that an autoscaler may start, and how many of each."""
+    config = state.get_cluster_config()
+    return [
+        (dict(group.resources), group.max_count if group.max_count >= 0 else UNLIMITED)
+        for group in (config.node_group_configs if config else [])
+        if group.max_count
+    ]
 
 
 def _groups() -> list[dict[str, float]]:
     """The nodes that an autoscaler may start, one by one."""
-    config = state.get_cluster_config()
-    groups = config.node_group_configs if config else []
-    return [
-        dict(group.resources)
-        for group in groups
-        for _ in range(group.max_count if group.max_count >= 0 else 64)
-    ]
+    return [resources for resources, count in growth() for _ in range(count)]
 
 
 def _told(node: Resources) -> str:

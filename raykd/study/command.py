@@ -73,7 +73,7 @@ def _command(study: Study, after: After | None = None) -> Callable[..., None]:
             int, typer.Option(help="Settings to try; more than before extends the study.")
         ] = study.trials,
         cohort: Annotated[
-            int, typer.Option(help="Settings taught side by side, by one teacher pass.")
+            int, typer.Option(help="Students taught side by side, by one teacher pass.")
         ] = study.cohort,
         epochs: Annotated[
             int, typer.Option(help="Of every trial; milestones and rungs move in proportion.")

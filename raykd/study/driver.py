@@ -51,12 +51,22 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Means:
-    """What a cohort is run with on this cluster."""
+    """What a cohort is run with on this cluster.
+
+    Attributes:
+        workers: Ray Train workers of a cohort; 0 for none.
+        least: Fewest of them to begin with.
+        gpus: Of each.
+        concurrent: Cohorts at a time.
+        here: Whether this machine is the cluster and its processors all there is: then the teacher
+            is trained in this process, which need not start another one for it.
+    """
 
     workers: int
     least: int
     gpus: float
     concurrent: int
+    here: bool = False
 
 
 def run(study: Study, storage: str, *, report: bool = True) -> None:
@@ -66,14 +76,15 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
     store = open_store(storage, create=True)
     with (
         store.writer(study.name, _spec(study, data, source, store.folder)) as writer,
-        _cluster(study),
+        _cluster(study) as ours,
     ):
-        means = _means(study)
+        means = _means(study, ours)
         search = Search(study.question(means.concurrent))
-        ledger = Ledger(study, search, writer, store.folder)
+        display = Display(study, console)
+        ledger = Ledger(study, search, writer, store.folder, display.say)
         _restore(ledger, store)
         lesson = Lesson(study, store.folder, source, data.describe())
-        with Display(study, console) as display, _terminated_as_interrupted():
+        with display, _terminated_as_interrupted():
             _teacher(lesson, ledger, display, means)
             _teach(lesson, ledger, display, means)
         search.finish()
@@ -121,8 +132,11 @@ def _given(source: Source, folder: Folder) -> dict[str, Any]:
 
 
 @contextmanager
-def _cluster(study: Study) -> Iterator[None]:
-    """A Ray cluster: the one of the environment, or a local one for as long as the study runs."""
+def _cluster(study: Study) -> Iterator[bool]:
+    """A Ray cluster: the one of the environment, or a local one for as long as the study runs.
+
+    Yields whether it is a local one.
+    """
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -136,13 +150,13 @@ def _cluster(study: Study) -> Iterator[None]:
             include_dashboard=bool(study.workers or (study.workers is None and cuda_is_there())),
         )
     try:
-        yield
+        yield ours
     finally:
         if ours:
             ray.shutdown()
 
 
-def _means(study: Study) -> Means:
+def _means(study: Study, ours: bool) -> Means:
     """Fills in what the study leaves to the cluster, and checks that there is room."""
     gpus = study.gpus if study.gpus is not None else float(capacity.has("GPU"))
     workers = study.workers if study.workers is not None else int(gpus > 0)
@@ -151,7 +165,7 @@ def _means(study: Study) -> Means:
     least = workers if study.min_workers is None else study.min_workers
     need = {"CPU": study.cpus, "GPU": gpus}
     room = capacity.cohorts_at_a_time(need, max(1, least))
-    return Means(workers, least, gpus, min(room, study.concurrent or room))
+    return Means(workers, least, gpus, min(room, study.concurrent or room), here=ours and not gpus)
 
 
 def _restore(ledger: Ledger, store: Store) -> None:
@@ -171,15 +185,8 @@ def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> 
     """Trains the teacher where that has not been done, and records what it can do."""
     if "teacher" in ledger.known and lesson.source.ready(lesson.folder):
         return
-    need: dict[str, Any] = {"num_cpus": lesson.study.cpus, "num_gpus": means.gpus}
-    if not means.gpus:  # nothing else runs yet: the teacher may have a whole node's processors
-        nodes = [n["Resources"].get("CPU", 0) for n in ray.nodes() if n["Alive"]]
-        need["num_cpus"] = max(nodes)
-    task = ray.remote(actors.teacher).options(num_returns="streaming", max_retries=3, **need)
     epochs = lesson.source.recipe.epochs
-    rows: Any = task.remote(lesson, int(need["num_cpus"]))  # a generator of references
-    for reference in rows:
-        told = ray.get(reference)
+    for told in _trained(lesson, means):
         if "record" in told:
             ledger.teacher(told["record"])
             accuracy = f"{told['record']['val_top1']:.1%}"
@@ -188,10 +195,24 @@ def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> 
             display.teacher(Row(**told), epochs)
 
 
+def _trained(lesson: Lesson, means: Means) -> Iterator[dict[str, Any]]:
+    """Trains the teacher where there is room: nothing else runs yet, so a node's CPUs are its."""
+    cpus = lesson.study.cpus if means.gpus else capacity.most("CPU")
+    if means.here:
+        yield from actors.teacher(lesson, int(cpus))
+        return
+    task = ray.remote(actors.teacher).options(
+        num_returns="streaming", max_retries=3, num_cpus=cpus, num_gpus=means.gpus
+    )
+    rows: Any = task.remote(lesson, max(1, int(cpus)))  # a generator of references
+    for reference in rows:
+        yield ray.get(reference)
+
+
 def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> None:
     study = lesson.study
-    total = -(-study.trials // study.cohort) * study.seeds or 1
-    display.expect(total * study.epochs, ledger.epochs_done())
+    total = ledger.search.question.cohorts() * study.epochs
+    display.expect(total, ledger.epochs_done())
     if means.workers:
         head = {"driver": 0.01} if capacity.has("driver") else {"CPU": 0.01}
         count = (means.least, means.workers) if means.least < means.workers else means.workers
@@ -230,7 +251,13 @@ def _name(trial: Any) -> str:
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """`ray job stop` sends SIGTERM: it ends a study as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+    def stop(*_: object) -> None:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background jobs
+            raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:

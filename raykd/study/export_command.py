@@ -65,8 +65,11 @@ def evaluate(
     again = take_home.evaluate_again(taken, data=data, data_root=data_root or None)
     table = Table("", "stored", "again", "difference", title=f"{study} {taken.trial.id}")
     for name, value in again.items():
-        stored = taken.trial.metrics[name]
-        table.add_row(name, f"{stored:.6f}", f"{value:.6f}", f"{value - stored:+.1e}")
+        stored = taken.trial.metrics.get(name)  # the test set is asked after the last epoch alone
+        beside = ("", f"{value:.6f}", "")
+        if stored is not None:
+            beside = (f"{stored:.6f}", f"{value:.6f}", f"{value - stored:+.1e}")
+        table.add_row(name, *beside)
     Console().print(table)
 
 

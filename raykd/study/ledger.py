@@ -1,11 +1,13 @@
 """The ledger of a running study: what is planned, what is known, what is stored."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from raykd.store import Folder, Writer
+from raykd.store.patience import patiently
 from raykd.study.plan import Plan, Setting
 from raykd.study.search import Search
 from raykd.study.study import Study
@@ -20,10 +22,19 @@ class Ledger:
         search: Plans its cohorts.
         writer: Of the study in the store.
         folder: The store's root.
+        say: Is told when the store has to be waited for.
     """
 
-    def __init__(self, study: Study, search: Search, writer: Writer, folder: Folder) -> None:
+    def __init__(
+        self,
+        study: Study,
+        search: Search,
+        writer: Writer,
+        folder: Folder,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.study, self.search, self.writer, self.folder = study, search, writer, folder
+        self._say = say
         self.plans: list[Plan] = []
         self.waiting: list[Plan] = []
         self.running: dict[str, Plan] = {}
@@ -55,9 +66,7 @@ class Ledger:
         """The next cohort to teach, or None if there is none now."""
         if not self.waiting:
             planned = self.search.next() or []
-            self.writer.append(
-                [_trial(plan, s, self.study) for plan in planned for s in plan.settings]
-            )
+            self._append([_trial(plan, s, self.study) for plan in planned for s in plan.settings])
             self.plans += planned
             self.waiting += planned
         if not self.waiting:
@@ -84,13 +93,14 @@ class Ledger:
             )
             if row.state != "RUNNING":
                 records.append(self._end(row))
-        self.writer.append(records)
+        self._append(records)
         for row in new:
             values = [row.metrics[name] for name in self.study.metrics]
             self.search.observe(row.trial, row.epoch, values, row.state)
         if self.search.ended(plan):
             self.running.pop(plan.cohort, None)
-            self.folder.delete_all(f"{self.study.name}/checkpoints/{plan.cohort}")
+            leftovers = f"{self.study.name}/checkpoints/{plan.cohort}"
+            patiently(partial(self.folder.delete_all, leftovers), say=self._say)
         return new
 
     def epochs_done(self) -> int:
@@ -106,7 +116,7 @@ class Ledger:
     def teacher(self, metrics: dict[str, float]) -> None:
         """Writes down what the teacher can do."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.writer.append(
+        self._append(
             [
                 {
                     "kind": "trial",
@@ -131,6 +141,10 @@ class Ledger:
                 },
             ]
         )
+
+    def _append(self, records: list[dict[str, Any]]) -> None:
+        """Stores records, however long the store has to be waited for."""
+        patiently(partial(self.writer.append, records), say=self._say)
 
     def _end(self, row: Row) -> dict[str, Any]:
         seconds = self._seconds[row.trial]

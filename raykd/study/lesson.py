@@ -5,12 +5,12 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from raykd.data import Data
+from raykd.data import Batch, Data
 from raykd.store import Folder
 from raykd.study.plan import Plan
 from raykd.study.study import MakeData, MakeMethod, Study, bound, method_class
@@ -21,15 +21,21 @@ from raykd.train.pretrain import Source
 from raykd.train.student import Wrap
 from raykd.train.teacher import Teacher
 
+PATIENCE_SECONDS = 900.0
+"""How long a worker waits for a store that fails; then Ray starts the cohort again elsewhere."""
+
+REPLICA_EPOCHS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker teaches: its device, its number and how many there are."""
+    """Where a worker teaches: its device, its number, how many there are, and for how long."""
 
     device: str = "cpu"
     rank: int = 0
     world: int = 1
     wrap: Wrap = lambda module: module
+    noticed: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Lesson:
         """Teaches a cohort; yields the rows of each epoch once they can be gone on from."""
         torch.set_num_threads(max(1, int(self.study.cpus)))
         data, teacher = self._room(plan.replicate, place)
+        folder = self.folder.patient(PATIENCE_SECONDS)
         shared = {"teacher": teacher.digest, "data": data.describe()}
         cohort = Cohort(
             name=plan.cohort,
@@ -60,13 +67,14 @@ class Lesson:
             teacher=teacher,
             data=data,
             recipe=self.study.recipe,
-            folder=self.folder.sub(f"{self.study.name}/checkpoints"),
-            artefact=Artefacts(self.folder, shared),
+            folder=folder.sub(f"{self.study.name}/checkpoints"),
+            artefact=Artefacts(folder, shared),
             device=torch.device(place.device),
             goal=self.study.goal,
             halving=self.study.halving,
             rank=place.rank,
             wrap=place.wrap,
+            noticed=place.noticed,
         )
         yield from cohort.run()
 
@@ -112,13 +120,40 @@ def open_data(
 ) -> Data:
     """Opens the study's data for a worker, or those that `make` makes."""
     place = place or Place()
-    return (make or study.data)(
+    data = (make or study.data)(
         batch_size=study.batch_size,
-        seed=study.seed + replicate,
+        seed=study.seed,
         device=place.device,
         rank=place.rank,
         world=place.world,
     )
+    return cast(Data, Replica(data, replicate)) if replicate else data
+
+
+class Replica:
+    """Data in another order and other views, but with the same splits.
+
+    The teacher was trained on the training split: if replicates held out other samples, it would
+    have seen them.
+    """
+
+    def __init__(self, data: Data, replicate: int) -> None:
+        self._data, self._replicate = data, replicate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+    def __len__(self) -> int:
+        """Number of training samples."""
+        return len(self._data)
+
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch that no other replicate comes to."""
+        return self._data.train(epoch + self._replicate * REPLICA_EPOCHS, start)
+
+    def describe(self) -> dict[str, Any]:
+        """What the numbers depend on."""
+        return {**self._data.describe(), "replicate": self._replicate}
 
 
 def fitted(make: Callable[..., nn.Module], data: Data) -> Callable[[], nn.Module]:

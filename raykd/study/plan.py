@@ -32,7 +32,8 @@ class Plan:
     Attributes:
         cohort: Its name, `c` and its number; a replicate has the suffix `-s<replicate>`.
         settings: Its trials.
-        replicate: Added to the study's seed, for the initial weights and for the data.
+        replicate: Added to the study's seed for the initial weights; the data come in another order
+            and in other views.
     """
 
     cohort: str

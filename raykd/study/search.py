@@ -43,7 +43,7 @@ class Question:
         space: Distributions by name.
         modes: `max` or `min` for each objective.
         trials: Number of settings to try, the given ones among them.
-        cohort: Settings side by side.
+        cohort: Students side by side, the references in the first cohort among them.
         given: Settings that come first, in their order.
         references: Not searched; they ride in the first cohort.
         method: Name of the method that is searched.
@@ -66,6 +66,16 @@ class Question:
     replicates: int = 1
     concurrent: int = 1
     in_order: bool = True
+
+    def cohorts(self) -> int:
+        """Number of cohorts, each replicate one."""
+        size = self.size(asked=0, beside=len(self.references))
+        rest = self.trials - size
+        return (1 + -(-rest // self.cohort)) * self.replicates
+
+    def size(self, asked: int, beside: int) -> int:
+        """Settings of the cohort that follows on `asked` of them, beside so many references."""
+        return min(max(1, self.cohort - beside), self.trials - asked)
 
 
 class Search:
@@ -104,8 +114,8 @@ class Search:
 
     def next(self) -> list[Plan] | None:
         """The next cohort with its replicates; None if it has to wait, [] if there is no more."""
-        size = min(self.question.cohort, self.question.trials - self.asked)
         missing = list(self.question.references) if not self.plans else []
+        size = self.question.size(self.asked, beside=len(missing))
         if size <= 0 and not missing:
             return []
         if not self._advance():
@@ -175,7 +185,7 @@ class Search:
         if "FAIL" in states:
             self.optuna.tell(number, state=TrialState.FAIL)
             return
-        trial = self.optuna.trials[number]
+        trial = self.optuna.get_trials(deepcopy=False)[number]  # copies of all take seconds
         if len(self.question.modes) == 1:
             shared = set.intersection(*(set(outcome.curve) for outcome in outcomes))
             live = optuna.trial.Trial(self.optuna, trial._trial_id)

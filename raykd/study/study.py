@@ -46,7 +46,7 @@ class Study:
             drops and which epoch is the best.
         mode: `max` or `min`, one for each metric.
         trials: Settings to try, those of `first` among them.
-        cohort: Settings that are taught side by side.
+        cohort: Students that are taught side by side, the references among them.
         epochs: Of every trial.
         batch_size: Over all workers of a cohort.
         optimizer: Called with the parameters to train.

@@ -179,12 +179,9 @@ def _open(taken: Taken, data: str, data_root: str | None, device: str) -> Data:
             raise ValueError("the study's data have no folder; leave --data-root out")
         located = {**located, "arguments": {**located["arguments"], "root": data_root}}
     make: Callable[..., Data] = restore(located, "data", data)
-    settings: dict[str, Any] = {"batch_size": taken.spec["batch_size"], "seed": taken.trial.seed}
+    settings: dict[str, Any] = {"batch_size": taken.spec["batch_size"], "seed": taken.spec["seed"]}
     opened = make(**settings, device=device)
-    found, expected = (
-        json.loads(json.dumps({**described, "seed": taken.trial.seed}))
-        for described in (opened.describe(), taken.spec["data"])
-    )
+    found, expected = json.loads(json.dumps(opened.describe())), taken.spec["data"]
     if differing := sorted(key for key in expected if found.get(key) != expected[key]):
         raise ValueError(
             f"these are not the data of the study: they differ in {', '.join(differing)}; give"

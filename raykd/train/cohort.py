@@ -69,6 +69,8 @@ class Cohort:
         halving: When and how many students are dropped, if any.
         rank: Number of this worker; worker 0 alone writes.
         wrap: Joins the workers' gradients.
+        noticed: Whether this machine is about to be taken away: then the cohort stores a
+            checkpoint at once, in mid-epoch. Asked after each batch; all workers must say the same.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Cohort:
     halving: Halving | None = None
     rank: int = 0
     wrap: Wrap = lambda module: module
+    noticed: Callable[[], bool] = lambda: False
 
     def run(self) -> Iterator[list[Row]]:
         """Yields the rows of each epoch after all that it needs to go on from there is stored.
@@ -102,17 +105,23 @@ class Cohort:
         for student in students:
             if state:
                 student.load_state_dict(state["students"][student.trial])
+        step = state.get("step", 0)
         del state
         epochs = self.recipe.epochs
         done = max((row.epoch for row in history), default=0)
-        for rows in fit(students, self.teacher, self.data, epochs, start=done):
+
+        def after(epoch: int, step: int) -> None:
+            if self.noticed():
+                self._save(students, history, best, epoch, step)
+
+        for rows in fit(students, self.teacher, self.data, epochs, done, step, after):
             rows = self._judge(rows)
             self._keep_best(students, rows, best)
             history += rows
             self._leave(students, rows, best)
             if rows[0].epoch == epochs and self.teacher:
                 self.teacher.verify()
-            self._save(students, history, best)
+            self._save(students, history, best, rows[0].epoch)
             yield rows
 
     def _students(self) -> list[Student]:
@@ -184,20 +193,26 @@ class Cohort:
             students.remove(student)
 
     def _save(
-        self, students: list[Student], history: list[Row], best: dict[str, dict[str, Any]]
+        self,
+        students: list[Student],
+        history: list[Row],
+        best: dict[str, dict[str, Any]],
+        epoch: int,
+        step: int = 0,
     ) -> None:
         if self.rank != 0:
             return
-        epoch = history[-1].epoch
         state = {
             "epoch": epoch,
+            "step": step,
             "rows": [asdict(row) for row in history],
             "students": {student.trial: student.state_dict() for student in students},
             "best": best,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        self.folder.write(f"{self.name}/{epoch:05d}.pt", buffer.getvalue())
+        place = f"{epoch:05d}" + (f"s{step:08d}" if step else "")  # sorts after the epoch's own
+        self.folder.write(f"{self.name}/{place}.pt", buffer.getvalue())
         for old in self.folder.list(self.name)[:-2]:
             self.folder.delete(old)
 

@@ -1,14 +1,14 @@
 """The loop: every batch goes through the teacher once and then through each student."""
 
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from raykd.data import Batch, Data
 from raykd.train import workers
+from raykd.train.clock import Clock
 from raykd.train.evaluate import evaluate
 from raykd.train.student import Student
 from raykd.train.teacher import Teacher
@@ -36,36 +36,14 @@ class Row:
     reason: str = ""
 
 
-@dataclass
-class Clock:
-    """Wall time of an epoch and how much of it went by waiting for data."""
-
-    start: float = 0.0
-    waited: float = 0.0
-    samples: int = 0
-
-    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yields the batches and keeps account."""
-        self.start = asked = time.perf_counter()
-        for batch in batches:
-            self.waited += time.perf_counter() - asked
-            self.samples += len(batch.target)
-            yield batch
-            asked = time.perf_counter()
-
-    def metrics(self, students: int) -> dict[str, float]:
-        """The epoch's times; called when the device has done its work."""
-        seconds = time.perf_counter() - self.start
-        return {
-            "seconds": seconds,
-            "share_seconds": seconds / students,
-            "data_wait_seconds": self.waited,
-            "images_per_second": self.samples * workers.world() / seconds,
-        }
-
-
 def fit(
-    students: list[Student], teacher: Teacher | None, data: Data, epochs: int, start: int = 0
+    students: list[Student],
+    teacher: Teacher | None,
+    data: Data,
+    epochs: int,
+    start: int = 0,
+    step: int = 0,
+    after: Callable[[int, int], None] = lambda epoch, step: None,
 ) -> Iterator[list[Row]]:
     """Trains `students` side by side; yields one row a student after each epoch.
 
@@ -78,21 +56,25 @@ def fit(
         data: The stream of batches and the splits to evaluate on.
         epochs: Epochs in all.
         start: Epochs done before, by the same students with the same data.
+        step: Batches of the next epoch that they learned from as well.
+        after: Called after each batch with the epochs done and the batches of the current one.
     """
     for epoch in range(start, epochs):
         if not students:
             return
+        done = step if epoch == start else 0
         for student in students:
-            student.begin(epoch)
+            student.begin(epoch, fresh=done == 0)
         clock = Clock()
-        for step, batch in enumerate(clock.watch(data.train(epoch))):
+        for number, batch in enumerate(clock.watch(data.train(epoch, done)), done):
             t = teacher(batch) if teacher else None
-            weight = _weight(batch, data, step)
+            weight = _weight(batch, data, number)
             for student in students:
                 student.step(batch, t, weight)
+            after(epoch, number + 1)
         trained = [_trained(student) for student in students]
         times = clock.metrics(len(students))
-        tested = _tested(students, data)
+        tested = _tested(students, data, last=epoch + 1 == epochs)
         yield [
             _row(student, epoch + 1, {**a, **b, **times, **_facts(student)})
             for student, a, b in zip(students, trained, tested, strict=True)
@@ -120,18 +102,19 @@ def _trained(student: Student) -> dict[str, float]:
     return means
 
 
-def _tested(students: Sequence[Student], data: Data) -> list[dict[str, float]]:
+def _tested(students: Sequence[Student], data: Data, *, last: bool) -> list[dict[str, float]]:
+    """The validation split's metrics, and after the last epoch the test set's, for the record."""
     models = [student.model for student in students]
     for model in models:
         workers.share_buffers(model)
     autocast = students[0].objective.autocast
-    val = evaluate(models, data.validation(), autocast=autocast)
-    test = evaluate(models, data.test(), autocast=autocast)
-    return [
-        {f"val_{name}": value for name, value in v.items()}
-        | {f"test_{name}": value for name, value in t.items()}
-        for v, t in zip(val, test, strict=True)
-    ]
+    tested: list[dict[str, float]] = [{} for _ in models]
+    for split, batches in (("val", data.validation), ("test", data.test))[: 1 + last]:
+        for metrics, found in zip(
+            tested, evaluate(models, batches(), autocast=autocast), strict=True
+        ):
+            metrics.update({f"{split}_{name}": value for name, value in found.items()})
+    return tested
 
 
 def _facts(student: Student) -> dict[str, float]:

@@ -53,7 +53,7 @@ class Randomness:
     def __init__(self, seed: int, device: torch.device, rank: int = 0) -> None:
         self.seed, self.rank = seed, rank
         self.devices = [device] if device.type == "cuda" else []
-        self._states: list[Tensor] = []
+        self.states: list[Tensor] = []
         self.restart(epoch=-1)
 
     def restart(self, epoch: int) -> None:
@@ -61,17 +61,17 @@ class Randomness:
         with torch.random.fork_rng(devices=self.devices):
             mixed = np.random.SeedSequence([self.seed, epoch + 1, self.rank])
             torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0]) >> 1)
-            self._states = self._read()
+            self.states = self._read()
 
     @contextmanager
     def use(self) -> Iterator[None]:
         """Makes torch's global generator this student's within the block."""
         with torch.random.fork_rng(devices=self.devices):
-            torch.set_rng_state(self._states[0])
-            for device, state in zip(self.devices, self._states[1:], strict=True):
+            torch.set_rng_state(self.states[0])
+            for device, state in zip(self.devices, self.states[1:], strict=True):
                 torch.cuda.set_rng_state(state, device)
             yield
-            self._states = self._read()
+            self.states = self._read()
 
     def _read(self) -> list[Tensor]:
         return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.devices)]
@@ -138,15 +138,16 @@ class Student:
         """Number of parameters of the network, the method's not counted."""
         return sum(p.numel() for p in self.model.parameters())
 
-    def begin(self, epoch: int) -> None:
-        """Starts an epoch, counted from 0."""
+    def begin(self, epoch: int, *, fresh: bool = True) -> None:
+        """Starts an epoch, counted from 0, or goes on within it where it is not `fresh`."""
         self.objective.train()
-        self.random.restart(epoch)
+        if fresh:
+            self.random.restart(epoch)
+            self.sums = {}
         for module in (self.model, self.objective.method):
             schedule = getattr(module, "schedule", None)
             if schedule is not None:
                 schedule(epoch / self.recipe.epochs)
-        self.sums = {}
 
     def step(self, batch: Batch, t: Output | None, weight: float = 1.0) -> None:
         """Learns from a batch.
@@ -189,11 +190,13 @@ class Student:
             self.sums[name] = self.sums[name] + value if name in self.sums else value.double()
 
     def state_dict(self) -> dict[str, Any]:
-        """What an exact continuation after the current epoch needs; tensors and plain values."""
+        """What an exact continuation needs, here or after the epoch; tensors and plain values."""
         return {
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "random": self.random.states,
+            "sums": self.sums,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,6 +204,8 @@ class Student:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.random.states = [random.cpu() for random in state["random"]]
+        self.sums = state["sums"]
 
 
 def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:

@@ -1,5 +1,6 @@
 """What several workers that teach one cohort do together; alone, each of these does nothing."""
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -27,6 +28,16 @@ def add_up(sums: Tensor) -> None:
     """Adds the workers' tensors, in place."""
     if world() > 1:
         dist.all_reduce(sums)
+
+
+def anyone(flag: bool) -> bool:
+    """Whether any worker says so: the same answer for all."""
+    if world() == 1:
+        return flag
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    flags = torch.tensor(float(flag), device=device)
+    dist.all_reduce(flags)
+    return bool(flags > 0)
 
 
 def share_buffers(module: nn.Module) -> None:

@@ -49,7 +49,7 @@ class TinyData:
     def __len__(self):
         return len(self.targets)
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(epoch))
         for index in order.split(self.batch_size):
             yield self.batch(index)

@@ -1,8 +1,10 @@
 """A small study that any of its fields can be changed of."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
 from raykd.models.resnet import CifarResNet
 from raykd.study import Study
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `runs`
 
 SMALL = Study(
     name="small",
@@ -27,7 +31,7 @@ SMALL = Study(
     },
     references=(Vanilla, KD),
     trials=5,
-    cohort=2,
+    cohort=4,
     epochs=3,
     batch_size=16,
 )

@@ -2,68 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from runs import TINY, finish, numbers, reports, start, trials, wait_for
 
-from raykd.store import open_store
-
-TINY = Path(__file__).with_name("tiny.py")
-TIMES = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second")
 pytestmark = pytest.mark.slow
-
-
-def start(root: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(TINY), "--storage", str(root), "--no-report", *options]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=900)
-    return output
-
-
-def numbers(root: Path) -> dict[tuple[str, int, str], float]:
-    """All metrics but for the clock's."""
-    rows = open_store(str(root)).study("tiny").metrics().to_pylist()
-    return {
-        (row["trial"], row["epoch"], row["name"]): row["value"]
-        for row in rows
-        if row["name"] not in TIMES
-    }
-
-
-def trials(root: Path) -> dict[str, tuple[str, dict[str, object]]]:
-    rows = open_store(str(root)).study("tiny").trials().to_pylist()
-    return {r["trial"]: (r["state"], r["config_alpha"], r["config_lr"], r["reason"]) for r in rows}
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that in time"
-        time.sleep(0.2)
-
-
-def reports(root: Path) -> int:
-    """Epochs of cohorts that are in the store."""
-    try:
-        rows = open_store(str(root)).study("tiny").trials().to_pylist()
-    except ValueError:
-        return 0
-    return sum(row["epoch"] or 0 for row in rows if row["role"] != "teacher")
-
-
-def kill_family(process: subprocess.Popen[str], sig: int) -> None:
-    """Ends the driver; with SIGKILL Ray's own processes notice and end themselves."""
-    os.kill(process.pid, sig)
 
 
 @pytest.fixture(scope="module")

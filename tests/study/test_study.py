@@ -78,7 +78,7 @@ def test_the_question_that_optuna_is_asked(study: Make) -> None:
     question = made.question(concurrent=3)
     assert question.given == ({"alpha": 1.01, "lr": 0.05}, {"alpha": 1.5, "lr": 0.05})
     assert [setting.trial for setting in question.references] == ["vanilla", "kd"]
-    assert (question.trials, question.cohort, question.concurrent) == (5, 2, 3)
+    assert (question.trials, question.cohort, question.concurrent) == (5, 4, 3)
     assert (question.seed, question.replicates, question.method) == (4, 2, "itrd")
     assert (question.sampler, question.in_order, question.modes) == ("random", False, ("max",))
 

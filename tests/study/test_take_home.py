@@ -40,7 +40,7 @@ def study(**changes: object) -> Study:
         space={"alpha": FloatDistribution(1.0, 2.0)},
         references=[Vanilla],
         trials=2,
-        cohort=2,
+        cohort=3,
         epochs=2,
         batch_size=16,
     ).override(**changes)
@@ -86,7 +86,8 @@ def test_the_stored_accuracy_again(root, trial):
     again = take_home.evaluate_again(taken, device="cpu")
     assert list(again) == SPLITS
     for name, value in again.items():
-        assert value == pytest.approx(taken.trial.metrics[name], abs=1e-6), name
+        if name.startswith("val_") or taken.trial.state == "COMPLETE":
+            assert value == pytest.approx(taken.trial.metrics[name], abs=1e-6), name
 
 
 def test_best_is_the_default(root):

@@ -1,32 +1,47 @@
-"""Ray Train runs a cohort with the same numbers as the Tune actor does."""
+"""Ray Train runs a cohort with the same numbers as the Tune actor does, whatever befalls it."""
 
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
+from runs import finish, numbers, reports, start, trials, wait_for
 
-from raykd.store import open_store
-
-TINY = Path(__file__).with_name("tiny.py")
-TIMES = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second")
-
-
-def numbers(root: Path) -> dict[tuple[str, int, str], float]:
-    rows = open_store(str(root)).study("tiny").metrics().to_pylist()
-    return {
-        (row["trial"], row["epoch"], row["name"]): row["value"]
-        for row in rows
-        if row["name"] not in TIMES
-    }
+ONE_COHORT = ("--trials", "1", "--epochs", "4")
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_train_worker_and_tune_actor_give_the_same_numbers(tmp_path: Path) -> None:
-    for workers in ("0", "1"):
-        root = tmp_path / workers
-        options = ["--workers", workers, "--trials", "2", "--epochs", "2", "--no-report"]
-        command = [sys.executable, str(TINY), "--storage", str(root), *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert numbers(tmp_path / "0") == numbers(tmp_path / "1")
+@pytest.fixture(scope="module")
+def in_actor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("actor")
+    process = start(root, *ONE_COHORT)
+    output = finish(process)
+    assert process.returncode == 0, output
+    return root
+
+
+def test_train_worker_and_tune_actor_give_the_same_numbers(in_actor: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, *ONE_COHORT, "--workers", "1")
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert numbers(tmp_path) == numbers(in_actor)
+    assert trials(tmp_path) == trials(in_actor)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_killed_or_frozen_in_mid_training(
+    in_actor: Path, tmp_path: Path, sent: signal.Signals
+) -> None:
+    """Ray Train starts another worker; a frozen one is found out by its health check."""
+    limits = {"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "5"}
+    process = start(tmp_path, *ONE_COHORT, "--workers", "1", **limits)
+    wait_for(lambda: reports(tmp_path) >= 2)
+    family = psutil.Process(process.pid).children(recursive=True)
+    [worker] = [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
+    worker.send_signal(sent)
+    output = finish(process)
+    if worker.is_running():
+        worker.kill()
+    assert process.returncode == 0, output
+    assert numbers(tmp_path) == numbers(in_actor)
+    assert trials(tmp_path) == trials(in_actor)

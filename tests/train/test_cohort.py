@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,29 @@ def test_goes_on_exactly(cohort: Make, epoch: int) -> None:
         for kind in ("last", "best"):
             path = f"{member.trial}/{kind}.safetensors"
             assert resumed.folder.read(path) == unbroken.folder.read(path)
+
+
+class GoneError(Exception):
+    """The machine was taken away."""
+
+
+@pytest.mark.parametrize("batch", [0, 2, 4, 13])
+def test_goes_on_in_mid_epoch(cohort: Make, batch: int) -> None:
+    """A checkpoint on notice, then the machine is gone: not a batch is learned from twice."""
+    expected = run(cohort(student=Dropping, where="unbroken"))
+    asked, looked = count(), []
+
+    def noticed() -> bool:
+        if (now := next(asked)) == batch + 1:
+            raise GoneError
+        return now == batch
+
+    with pytest.raises(GoneError):
+        run(cohort(student=Dropping, noticed=noticed))
+    resumed = cohort(student=Dropping, noticed=lambda: bool(looked.append(None)))
+    assert run(resumed) == expected
+    steps = -(-len(resumed.data) // resumed.data.batch_size)
+    assert len(looked) == steps * resumed.recipe.epochs - batch - 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""10,000 trials in 1,250 cohorts of made-up training: what the controller itself costs.
+
+Tune, the searcher, the ledger, the writer and the store are the real ones, the store in S3 (moto)
+or in a folder; only the training is made up: a cohort reports its epochs at once.
+
+    python benchmarks/scale.py [--trials 10000] [--cohort 8] [--epochs 3] [--sampler tpe] [--local]
+
+Prints a line for each tenth of the study: seconds a cohort, and how many of them go to Optuna, to
+the store and to the rest (Tune and Ray); memory of the driver; requests and bytes to the store.
+"""
+
+import argparse
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from optuna.distributions import FloatDistribution
+from rich.console import Console
+from rich.table import Table
+from store import moto
+
+from raykd.data.synthetic import Synthetic
+from raykd.methods.itrd import ITRD
+from raykd.models.resnet import resnet8
+from raykd.store import open_store
+from raykd.store.folder import Folder
+from raykd.study import Study, driver
+from raykd.study.ledger import Ledger
+from raykd.study.lesson import Lesson, Place, source_of
+from raykd.study.plan import Plan
+from raykd.study.progress import Display
+from raykd.study.search import Search
+from raykd.train.loop import Row
+
+MEGABYTE = 2**20
+
+
+class MadeUp(Lesson):
+    """Lessons without training: the accuracy is a smooth function of the setting."""
+
+    def teach(self, plan: Plan, place: Place) -> Iterator[list[Row]]:
+        """Yields the rows of each epoch at once."""
+        for epoch in range(1, self.study.epochs + 1):
+            state = "COMPLETE" if epoch == self.study.epochs else "RUNNING"
+            yield [Row(s.trial, epoch, _metrics(s.config, epoch), state) for s in plan.settings]
+
+
+def _metrics(config: dict[str, Any], epoch: int) -> dict[str, float]:
+    score = 0.8 - 0.1 * (config["alpha"] - 1.3) ** 2 - 0.01 * abs(config["beta_corr"] - 2)
+    names = ("train_loss", "train_top1", "loss_ce", "loss_corr", "loss_mi", "lr", "val_loss")
+    clock = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second")
+    return {
+        "val_top1": score - 0.3 / epoch,
+        "params": 78042.0,
+        **dict.fromkeys((*names, *clock), 1.0 / epoch),
+    }
+
+
+class Spent:
+    """Seconds spent in some functions, and requests and bytes in others."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.requests = self.bytes = 0
+
+    def time(self, owner: Any, name: str, account: str) -> None:
+        """Books a method's time."""
+        inner = getattr(owner, name)
+
+        @wraps(inner)
+        def timed(*args: Any, **options: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return inner(*args, **options)
+            finally:
+                spent = time.perf_counter() - began
+                self.seconds[account] = self.seconds.get(account, 0.0) + spent
+
+        setattr(owner, name, timed)
+
+    def count(self, owner: Any) -> None:
+        """Counts the requests that the writer of this process makes."""
+        for name in ("read", "write", "create", "exists", "list", "delete"):
+            setattr(owner, name, self._counted(getattr(owner, name)))
+
+    def _counted(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(inner)
+        def counted(key: Any, *data: Any) -> Any:
+            self.requests += 1
+            self.bytes += sum(len(part) for part in data if isinstance(part, bytes))
+            return inner(key, *data)
+
+        return counted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--cohort", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--local", action="store_true", help="a folder in the place of S3")
+    given = parser.parse_args()
+    study = Study(
+        name="scale",
+        data=Synthetic,
+        teacher=resnet8,
+        student=resnet8,
+        method=ITRD,
+        space={
+            "alpha": FloatDistribution(1.0, 2.0),
+            "beta_corr": FloatDistribution(0.1, 10, log=True),
+            "beta_mi": FloatDistribution(0.01, 10, log=True),
+        },
+        references=(),
+        trials=given.trials,
+        cohort=given.cohort,
+        epochs=given.epochs,
+        sampler=given.sampler,
+        concurrent=2,
+    )
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as work, nullcontext() if given.local else moto() as bucket:
+        simulate(study, str(Path(work) / "store") if given.local else f"{bucket}/scale")
+
+
+def simulate(study: Study, root: str) -> None:
+    """Runs the study and prints what it cost."""
+    spent, store = Spent(), open_store(root, create=True)
+    data = study.data()
+    source = source_of(study, data)
+    table = Table(title=f"{study.trials} trials, cohorts of {study.cohort}, {study.sampler}")
+    for name in (
+        "trials",
+        "s a cohort",
+        "Optuna",
+        "store",
+        "rest",
+        "driver MiB",
+        "requests",
+        "MiB",
+    ):
+        table.add_column(name, justify="right")
+    with store.writer(study.name, driver._spec(study, data, source, store.folder)) as writer:
+        search = Search(study.question(2))
+        ledger = Ledger(study, search, writer, store.folder)
+        spent.time(search, "next", "optuna")
+        spent.time(writer, "append", "store")
+        spent.time(ledger.folder, "delete_all", "store")
+        spent.count(store.folder._objects)
+        tenth, began = max(1, study.question(2).cohorts() // 10), time.perf_counter()
+        inner, ended = ledger.rows, 0
+        process = psutil.Process()
+
+        def rows(plan: Plan, got: Any) -> Any:
+            nonlocal ended, began
+            fresh = inner(plan, got)
+            ended += bool(fresh) and fresh[0].state == "COMPLETE"
+            if fresh and fresh[0].state == "COMPLETE" and ended % tenth == 0:
+                each = (time.perf_counter() - began) / tenth
+                parts = [spent.seconds.pop(name, 0.0) / tenth for name in ("optuna", "store")]
+                table.add_row(
+                    f"{ended * study.cohort}",
+                    *(f"{value:.3f}" for value in (each, *parts, each - sum(parts))),
+                    f"{process.memory_info().rss / MEGABYTE:.0f}",
+                    f"{spent.requests / tenth:.1f}",
+                    f"{spent.bytes / tenth / MEGABYTE:.3f}",
+                )
+                Console().print(table.columns[0]._cells[-1], f"{each:.3f} s a cohort")
+                spent.requests = spent.bytes = 0
+                began = time.perf_counter()
+            return fresh
+
+        ledger.rows = rows  # type: ignore[method-assign,assignment]
+        lesson = MadeUp(study, Folder(root), source, data.describe())
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        os.environ.update(driver.QUIET)
+        quiet = Display(study, Console(quiet=True))
+        driver._teach(lesson, ledger, quiet, driver.Means(0, 0, 0.0, 2))
+        ray.shutdown()
+    Console().print(table)
+    began = time.perf_counter()
+    best = open_store(root).study(study.name).best()[0]
+    took = time.perf_counter() - began
+    objects = store.folder.list(study.name)
+    print(f"best of {study.trials} in {took:.3f} s: {best.id}; {len(objects)} objects in the store")
+
+
+if __name__ == "__main__":
+    main()

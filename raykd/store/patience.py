@@ -1,0 +1,58 @@
+"""Waiting for a storage that does not answer as it should now."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from raykd.store.errors import UnavailableError
+from raykd.store.local import LocalFiles
+from raykd.store.s3 import Bucket
+
+T = TypeVar("T")
+
+
+def patiently(
+    ask: Callable[[], T], seconds: float = math.inf, say: Callable[[str], None] | None = None
+) -> T:
+    """Asks until the storage serves it: the network is back, keys are renewed, the disk has room.
+
+    Args:
+        ask: May be called any number of times.
+        seconds: How long, counted from the first failure.
+        say: Is told why it waits, and when that is over.
+
+    Raises:
+        UnavailableError: It took too long.
+    """
+    pause, given_up, told = 1.0, math.inf, ""
+    while True:
+        try:
+            answer = ask()
+        except UnavailableError as error:
+            given_up = min(given_up, time.monotonic() + seconds)
+            if time.monotonic() >= given_up:
+                raise
+            if say and str(error) != told:
+                told = str(error)
+                say(f"waiting for the store, nothing is lost: {told}")
+            time.sleep(pause)
+            pause = min(2 * pause, 10.0)
+        else:
+            if say and told:
+                say("the store answers again")
+            return answer
+
+
+class Patient:
+    """Objects whose every request is repeated for so many seconds before it fails."""
+
+    def __init__(self, objects: "LocalFiles | Bucket | Patient", seconds: float) -> None:
+        self._objects, self._seconds = objects, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._objects, name)
+        if not callable(found):
+            return found
+        return lambda *args, **options: patiently(partial(found, *args, **options), self._seconds)

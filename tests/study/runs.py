@@ -1,0 +1,68 @@
+"""Studies that run as a user's do, in processes of their own, and what they leave behind."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from raykd.store import open_store
+
+TINY = Path(__file__).with_name("tiny.py")
+TIMES = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second")
+
+Numbers = dict[tuple[str, int, str], float]
+
+
+def start(
+    root: object, *options: str, script: Path = TINY, **environment: str
+) -> subprocess.Popen[str]:
+    command = [sys.executable, str(script), "--storage", str(root), "--no-report", *options]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=900)
+    return output
+
+
+def numbers(root: object, study: str = "tiny") -> Numbers:
+    """All metrics but for the clock's."""
+    rows = open_store(str(root)).study(study).metrics().to_pylist()
+    return {
+        (row["trial"], row["epoch"], row["name"]): row["value"]
+        for row in rows
+        if row["name"] not in TIMES
+    }
+
+
+def trials(root: object, study: str = "tiny") -> dict[str, tuple[object, ...]]:
+    rows = open_store(str(root)).study(study).trials().to_pylist()
+    return {
+        r["trial"]: (r["state"], r.get("config_alpha"), r.get("config_lr"), r["reason"])
+        for r in rows
+    }
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.2)
+
+
+def reports(root: object, study: str = "tiny") -> int:
+    """Epochs of cohorts that are in the store."""
+    try:
+        rows = open_store(str(root)).study(study).trials().to_pylist()
+    except ValueError:
+        return 0
+    return sum(row["epoch"] or 0 for row in rows if row["role"] != "teacher")

@@ -1,0 +1,95 @@
+"""Nodes that die, freeze or are taken away while a study runs: the numbers are the same."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from machines import Machines, end
+from runs import Numbers, finish, numbers, reports, start, trials, wait_for
+
+from raykd.store import open_store
+
+LONG = Path(__file__).with_name("long.py")
+RAY = Path(sys.executable).with_name("ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    cluster = Machines(workers=2)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def unbroken(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("unbroken")
+    process = start(root, RAY_ADDRESS=machines.address)
+    output = finish(process)
+    assert process.returncode == 0, output
+    return root
+
+
+def same(root: Path, unbroken: Path, output: str) -> None:
+    assert trials(root) == trials(unbroken), output
+    assert numbers(root) == numbers(unbroken), output
+
+
+def test_a_node_killed_and_one_frozen(machines: Machines, unbroken: Path, tmp_path: Path) -> None:
+    """One after the other; the cohorts go on where there is room, from their last epochs."""
+    process = start(tmp_path, RAY_ADDRESS=machines.address)
+    wait_for(lambda: reports(tmp_path) >= 2)
+    machines.kill(machines.workers.pop(0))
+    machines.workers.append(machines.add())
+    before = reports(tmp_path)
+    wait_for(lambda: reports(tmp_path) >= before + 4)
+    frozen = machines.freeze(machines.workers.pop(0))
+    machines.workers.append(machines.add())
+    output = finish(process)
+    end(frozen)
+    assert process.returncode == 0, output
+    same(tmp_path, unbroken, output)
+
+
+def test_a_spot_notice_saves_what_is_learned_in_mid_epoch(
+    machines: Machines, tmp_path: Path
+) -> None:
+    """The epoch goes on elsewhere from the batch at which the notice came."""
+    expected = _long(tmp_path / "unbroken", machines)
+    root = tmp_path / "taken"
+    process = start(root, script=LONG, RAY_ADDRESS=machines.address)
+    wait_for(lambda: reports(root, "long") >= 1)
+    [node] = [n for n in machines.workers if _works(n)]
+    notice = ["drain-node", "--address", machines.address, "--node-id", node.node_id]
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+    grace = ["--deadline-remaining-seconds", "30"]
+    subprocess.run([str(RAY), *notice, *reason, *grace], check=True, capture_output=True)
+    folder = open_store(str(root)).folder
+    wait_for(lambda: any("s0" in path for path in folder.list("long/checkpoints")), seconds=30)
+    machines.workers.remove(node)
+    machines.kill(node)
+    machines.workers.append(machines.add())
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert numbers(root, "long") == expected, output
+    rows = open_store(str(root)).study("long").curve("0000").to_pylist()
+    shown = [round(row["seconds"] * row["images_per_second"]) for row in rows]
+    assert min(shown) < max(shown), "no epoch was gone on with in its middle"
+
+
+def _long(root: Path, machines: Machines) -> Numbers:
+    process = start(root, script=LONG, RAY_ADDRESS=machines.address)
+    output = finish(process)
+    assert process.returncode == 0, output
+    return numbers(root, "long")
+
+
+def _works(node: object) -> bool:
+    """Whether the node's processes are busy: the cohort is on it."""
+    from machines import family
+
+    found = [p for p in family(node) if "Func" in " ".join(p.cmdline())]  # type: ignore[arg-type]
+    return any(p.status() != psutil.STATUS_ZOMBIE for p in found)
