@@ -8,6 +8,7 @@ or silent takes the next term; an owner that finds a later term than its own has
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class Lease:
         self._folder, self._stale = folder, stale
         self.term, self._nonce = self._take()
         self._stop, self._replaced = Event(), False
+        self.say: Callable[[str], None] = lambda text: None
         self._beat(closed=False)
         self._thread = Thread(target=self._keep, name=f"lease of {folder.uri}", daemon=True)
         self._thread.start()
@@ -120,11 +122,20 @@ class Lease:
 
     def _keep(self) -> None:
         """Gives signs of life; a server that is away for a while is asked again later."""
+        told = ""
         while not self._stop.wait(self._stale / 6):
-            with suppress(StoreError):
+            try:
                 owner = _owner(self._folder, self.term)
                 self._replaced |= owner is not None and owner.nonce != self._nonce
                 self._beat(closed=False)
+            except StoreError as error:
+                if str(error) != told:
+                    self.say(f"the store fails, what is new waits in memory: {error}")
+                told = str(error)
+            else:
+                if told:
+                    self.say("the store answers again")
+                told = ""
 
 
 def _terms(folder: Folder) -> list[int]:

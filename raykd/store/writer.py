@@ -1,6 +1,7 @@
 """The one writer of a study."""
 
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -109,6 +110,10 @@ class Writer:
                 raise
             except StoreError as error:
                 warnings.warn(f"compaction is put off: {error}", StoreWarning, stacklevel=2)
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Has `say` told when the storage fails and when it is back, also while nothing is new."""
+        self._lease.say = say
 
     def configs(self) -> dict[str, dict[str, Any]]:
         """Returns the hyperparameters of each trial as they were appended, types and all."""

@@ -1,11 +1,15 @@
 """How many cohorts a cluster has room for, now or once it has grown."""
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import ray
-from ray._private.state import state
+import yaml
 
 Resources = Mapping[str, float]
+NODE_TYPES = "RAYKD_NODE_TYPES"
+BOOTSTRAP = "ray_bootstrap_config.yaml"
 UNLIMITED = 64
 """So many nodes count where the cluster file sets no limit."""
 
@@ -53,13 +57,23 @@ def has(resource: str) -> bool:
 
 
 def growth() -> list[tuple[dict[str, float], int]]:
-    """The kinds of nodes that an autoscaler may start, and how many of each."""
-    config = state.get_cluster_config()
-    return [
-        (dict(group.resources), group.max_count if group.max_count >= 0 else UNLIMITED)
-        for group in (config.node_group_configs if config else [])
-        if group.max_count
+    """The kinds of nodes that an autoscaler may start, and how many of each.
+
+    No Ray process tells: `ray up` leaves its cluster file on the head, where studies run as jobs,
+    and elsewhere `RAYKD_NODE_TYPES` has what would stand there under `available_node_types`.
+    """
+    given, file = os.environ.get(NODE_TYPES), Path.home() / BOOTSTRAP
+    if given:
+        types, most = yaml.safe_load(given), UNLIMITED
+    elif file.is_file() and os.environ.get("RAY_ADDRESS"):
+        config = yaml.safe_load(file.read_text())
+        types, most = config["available_node_types"], config.get("max_workers", UNLIMITED)
+    else:
+        return []
+    found = [
+        (kind["resources"], min(most, kind.get("max_workers", most))) for kind in types.values()
     ]
+    return [(resources, count) for resources, count in found if count]
 
 
 def _groups() -> list[dict[str, float]]:

@@ -35,6 +35,7 @@ class Ledger:
     ) -> None:
         self.study, self.search, self.writer, self.folder = study, search, writer, folder
         self._say = say
+        writer.tell(say)
         self.plans: list[Plan] = []
         self.waiting: list[Plan] = []
         self.running: dict[str, Plan] = {}

@@ -45,7 +45,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def teacher(self, row: Row, epochs: int) -> None:
         """Shows an epoch of the teacher's own training."""

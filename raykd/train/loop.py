@@ -24,7 +24,9 @@ class Row:
         metrics: Accuracies in [0, 1], cross-entropies in nats, `loss_<term>` as weighted in the
             loss, `lr` of the epoch's last step, `seconds` of wall time that the cohort took for
             the epoch, `share_seconds` of it for this student, `data_wait_seconds` in them,
-            `images_per_second` over all workers, `params`, and the facts of its method.
+            `images_per_second` over all workers, `worker_batch` (each worker's samples of a batch,
+            which relational losses depend on), `params`, and the facts of its method. The test
+            set's are there after the last epoch.
         state: `RUNNING`, or how the trial ended with this epoch: `COMPLETE`, `PRUNED`, `FAIL`.
         reason: Why it ended, where that needs saying.
     """
@@ -76,7 +78,7 @@ def fit(
         times = clock.metrics(len(students))
         tested = _tested(students, data, last=epoch + 1 == epochs)
         yield [
-            _row(student, epoch + 1, {**a, **b, **times, **_facts(student)})
+            _row(student, epoch + 1, {**a, **b, **times, **_facts(student, data)})
             for student, a, b in zip(students, trained, tested, strict=True)
         ]
 
@@ -117,8 +119,10 @@ def _tested(students: Sequence[Student], data: Data, *, last: bool) -> list[dict
     return tested
 
 
-def _facts(student: Student) -> dict[str, float]:
-    return {**student.objective.method.facts(), "params": float(student.parameters)}
+def _facts(student: Student, data: Data) -> dict[str, float]:
+    share = data.batch_size / workers.world()
+    own = {"params": float(student.parameters), "worker_batch": share}
+    return {**student.objective.method.facts(), **own}
 
 
 def _row(student: Student, epoch: int, metrics: dict[str, float]) -> Row:

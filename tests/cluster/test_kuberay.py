@@ -5,8 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+
+from raykd.study.capacity import NODE_TYPES
 
 SCHEMA = Draft202012Validator(
     json.loads((Path(__file__).parent / "kuberay_schema.json").read_text())
@@ -60,4 +63,21 @@ def test_pods_get_their_rights_from_a_service_account_not_from_keys(kuberay):
     for pod in pods(kuberay["RayCluster"]["spec"]):
         spec = pod["template"]["spec"]
         assert spec["serviceAccountName"] == "raykd"
-        assert all("env" not in c and "envFrom" not in c for c in spec["containers"])
+        assert all("envFrom" not in c for c in spec["containers"])
+        names = {variable["name"] for c in spec["containers"] for variable in c.get("env", [])}
+        assert names <= {NODE_TYPES}
+
+
+def test_the_head_knows_how_far_the_cluster_can_grow(kuberay):
+    """KubeRay does not tell it, and a study asks for as many cohorts as fit on all of them."""
+    spec = kuberay["RayCluster"]["spec"]
+    [container] = spec["headGroupSpec"]["template"]["spec"]["containers"]
+    [variable] = container["env"]
+    types = yaml.safe_load(variable["value"])
+    assert set(types) == {group["groupName"] for group in spec["workerGroupSpecs"]}
+    for group in spec["workerGroupSpecs"]:
+        [worker] = group["template"]["spec"]["containers"]
+        limits, told = worker["resources"]["limits"], types[group["groupName"]]
+        assert told["max_workers"] == group["maxReplicas"]
+        found = {"CPU": int(limits["cpu"]), "GPU": int(limits["nvidia.com/gpu"])}
+        assert told["resources"] == found

@@ -19,7 +19,7 @@ def start(
     root: object, *options: str, script: Path = TINY, **environment: str
 ) -> subprocess.Popen[str]:
     command = [sys.executable, str(script), "--storage", str(root), "--no-report", *options]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -27,10 +27,16 @@ def start(
         text=True,
         start_new_session=True,
     )
+    process.began = time.monotonic()  # type: ignore[attr-defined]
+    return process
 
 
 def finish(process: subprocess.Popen[str]) -> str:
+    """Waits for the end; prints how long it took, which `pytest -s` shows: docs/reliability.md."""
     output, _ = process.communicate(timeout=900)
+    seconds = time.monotonic() - process.began  # type: ignore[attr-defined]
+    name = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition("::")[2]
+    print(f"\n{name}: {seconds:.0f} s")
     return output
 
 

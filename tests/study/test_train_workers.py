@@ -5,8 +5,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from machines import Machines
 from runs import finish, numbers, reports, start, trials, wait_for
 
+from raykd.store import open_store
+
+ELASTIC = Path(__file__).with_name("elastic.py")
 ONE_COHORT = ("--trials", "1", "--epochs", "4")
 pytestmark = pytest.mark.slow
 
@@ -45,3 +49,21 @@ def test_a_worker_killed_or_frozen_in_mid_training(
     assert process.returncode == 0, output
     assert numbers(tmp_path) == numbers(in_actor)
     assert trials(tmp_path) == trials(in_actor)
+
+
+def test_a_cohort_grows_when_a_node_comes(tmp_path: Path) -> None:
+    """It begins with one worker; with two each sees half of the same global batch."""
+    machines = Machines(workers=1, dashboard=True)
+    try:
+        process = start(tmp_path, script=ELASTIC, RAY_ADDRESS=machines.address)
+        wait_for(lambda: reports(tmp_path, "elastic") >= 1)
+        machines.add()
+        output = finish(process)
+    finally:
+        machines.stop()
+    assert process.returncode == 0, output
+    curve = open_store(str(tmp_path)).study("elastic").curve("0000")
+    assert curve["epoch"].to_pylist() == list(range(1, 31))
+    shares = curve["worker_batch"].to_pylist()
+    assert shares == sorted(shares, reverse=True)
+    assert set(shares) == {16.0, 8.0}, output

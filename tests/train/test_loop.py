@@ -24,7 +24,7 @@ from raykd.train.student import Student
 from raykd.train.teacher import Teacher
 
 METRICS = {
-    *("loss_ce", "train_loss", "train_top1", "lr", "params"),
+    *("loss_ce", "train_loss", "train_top1", "lr", "params", "worker_batch"),
     *("seconds", "share_seconds", "data_wait_seconds", "images_per_second"),
     *(f"{split}_{name}" for split in ("val", "test") for name in ("top1", "top5", "loss")),
 }
