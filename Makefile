@@ -5,16 +5,19 @@ UV := 0.13.8
 # Ray starts many processes; without bytecode each compiles torch again. Empty: written as usual.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: study test check lint format bench requirements clean
+.PHONY: study test faults check lint format bench requirements clean
 
 study: .venv/.installed  ## the main job: a real ITRD study on offline data, a few minutes on two cores
 	$(PY) studies/glyphs_itrd.py
 
 test: lint  ## lint, types, import contracts, all tests
-	$(PY) -m pytest --numprocesses 2 --dist loadfile
+	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not long"
+
+faults: .venv/.installed  ## nodes that die, storage that fails: docs/reliability.md
+	$(PY) -m pytest -s -m long
 
 check: lint  ## the same without the slow tests
-	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not long"
 
 lint: .venv/.installed
 	.venv/bin/ruff check .

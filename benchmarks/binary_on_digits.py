@@ -1,8 +1,8 @@
 """A binary ResNet-20 on handwritten digits with and without ITRD, several seeds, equal budget.
 
 The ReCU network (Xu et al., ICCV 2021) alone, taught by KD, by ITRD, and by both, beside a
-full-precision ResNet-20 as the teacher: scikit-learn's 8×8 digits, AdamW in one cycle, batch 64, one
-thread. Prints mean ± standard deviation of the last epoch's test accuracy over the seeds.
+full-precision ResNet-20 as the teacher: scikit-learn's 8×8 digits, AdamW in one cycle, batch 64,
+one thread. Prints mean ± standard deviation of the last epoch's test accuracy over the seeds.
 
     python benchmarks/binary_on_digits.py [--seeds 3] [--epochs 30]
 """

@@ -128,7 +128,8 @@ def main() -> None:
         sampler=given.sampler,
         concurrent=2,
     )
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as work, nullcontext() if given.local else moto() as bucket:
         simulate(study, str(Path(work) / "store") if given.local else f"{bucket}/scale")
 

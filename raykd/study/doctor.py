@@ -77,6 +77,9 @@ def examine(wishes: Wishes) -> Iterator[Finding]:
     yield from (Finding("fault", f"this machine: {fault}") for fault in here.faults)
     if wishes.storage and not here.faults:
         yield Finding("ok", f"{wishes.storage} can be read and written from here")
+    if wishes.address and (unreached := _silent(wishes.address)):
+        yield Finding("fault", _unreached(wishes.address, unreached))
+        return
     try:
         package = str(Path(raykd.__file__).parent)
         ray.init(
@@ -133,6 +136,18 @@ def _data(path: str) -> str:
     except (OSError, ValueError) as error:
         return f"the data {path} can't be read ({error}); give the node's role the right to"
     return "" if found != "NotFound" else f"the data {path} is not there; upload it, or correct it"
+
+
+def _silent(address: str) -> OSError | None:
+    """Why nobody listens at `host:port`; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return None
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def _unreached(address: str | None, error: Exception) -> str:

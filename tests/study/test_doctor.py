@@ -58,9 +58,10 @@ def machines() -> Iterator[Machines]:
 
 @pytest.mark.slow
 def test_a_cluster_in_order_and_one_without_gpus_and_data(
-    machines: Machines, moto_s3: str, tmp_path: Path
+    machines: Machines, tmp_path: Path
 ) -> None:
-    wishes = ["--address", machines.address, "--storage", moto_s3, "--data", str(tmp_path)]
+    results = str(tmp_path / "results")
+    wishes = ["--address", machines.address, "--storage", results, "--data", str(tmp_path)]
     done = CliRunner().invoke(app, ["doctor", *wishes])
     assert done.exit_code == 0, done.output
     assert done.output.count("store writable, data readable, clock right") == 2

@@ -14,7 +14,7 @@ from raykd.store import open_store
 
 LONG = Path(__file__).with_name("long.py")
 RAY = Path(sys.executable).with_name("ray")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from proxy import FaultyS3
 from runs import finish, numbers, reports, start, trials, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 FAULT_SECONDS = 20.0
 """Of each kind; `RAYKD_FAULT_SECONDS=60` for a minute."""
 
