@@ -18,7 +18,7 @@ from raykd.train.loop import Row
 
 pytestmark = pytest.mark.slow
 
-TIMES = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second")
+TIMES = ("seconds", "share_seconds", "data_wait_seconds", "images_per_second", "worker_batch")
 MEANS = ["means", "equal shares", "parts", "clipped", "unused head", "few to test", "stopped"]
 
 
