@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import subprocess
 from typing import Any
 
 import psutil
@@ -66,6 +68,18 @@ def family(node: Node) -> list[psutil.Process]:
             process = psutil.Process(info.process.pid)
             found += [process, *process.children(recursive=True)]
     return found
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def stop(head: subprocess.Popen[bytes]) -> None:
+    """Ends a head that `ray start --block` started, by process id, with all that it started."""
+    root = psutil.Process(head.pid)
+    end([*root.children(recursive=True), root])
 
 
 def end(processes: list[psutil.Process]) -> None:

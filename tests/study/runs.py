@@ -40,6 +40,14 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
+def undisturbed(root: Path, **environment: str) -> Path:
+    """Runs the tiny study to its end."""
+    process = start(root, **environment)
+    output = finish(process)
+    assert process.returncode == 0, output
+    return root
+
+
 def numbers(root: object, study: str = "tiny") -> Numbers:
     """All metrics but for the clock's."""
     rows = open_store(str(root)).study(study).metrics().to_pylist()

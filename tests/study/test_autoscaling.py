@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
-import psutil
 import pytest
 import yaml
+from machines import free_port, stop
 from runs import TINY, reports
 
 from raykd.study.capacity import BOOTSTRAP
@@ -28,12 +28,6 @@ HEAD_TYPE = "ray.head.default"
 """And the name of its type."""
 WORKER_CPUS = 1
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass
@@ -189,10 +183,7 @@ def address(tmp_path: Path) -> Iterator[str]:
             time.sleep(0.5)
         yield gcs
     finally:
-        root = psutil.Process(started.pid)
-        for process in [*root.children(recursive=True), root]:
-            if process.is_running():
-                process.kill()
+        stop(started)
         log.close()
         shutil.rmtree(short, ignore_errors=True)
 

@@ -6,18 +6,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runs import TINY, finish, numbers, reports, start, trials, wait_for
+from runs import TINY, finish, numbers, reports, start, trials, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("unbroken")
-    process = start(root)
-    output = finish(process)
-    assert process.returncode == 0, output
-    return root
+    return undisturbed(tmp_path_factory.mktemp("unbroken"))
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(unbroken: Path, tmp_path: Path) -> None:

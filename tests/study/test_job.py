@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,20 +10,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+from machines import free_port, stop
 
 from raykd.store import open_store
 
 REPO = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -67,10 +60,7 @@ def cluster(moto_s3: str, tmp_path: Path) -> Iterator[str]:
             time.sleep(1)
         yield address
     finally:
-        root = psutil.Process(head.pid)
-        for process in [*root.children(recursive=True), root]:
-            if process.is_running():
-                process.kill()
+        stop(head)
         log.close()
         shutil.rmtree(short, ignore_errors=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from machines import Machines, end
-from runs import Numbers, finish, numbers, reports, start, trials, wait_for
+from runs import Numbers, finish, numbers, reports, start, trials, undisturbed, wait_for
 
 from raykd.store import open_store
 
@@ -26,11 +26,7 @@ def machines() -> Iterator[Machines]:
 
 @pytest.fixture(scope="module")
 def unbroken(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("unbroken")
-    process = start(root, RAY_ADDRESS=machines.address)
-    output = finish(process)
-    assert process.returncode == 0, output
-    return root
+    return undisturbed(tmp_path_factory.mktemp("unbroken"), RAY_ADDRESS=machines.address)
 
 
 def same(root: Path, unbroken: Path, output: str) -> None:

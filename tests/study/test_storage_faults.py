@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from proxy import FaultyS3
-from runs import finish, numbers, reports, start, trials, wait_for
+from runs import finish, numbers, reports, start, trials, undisturbed, wait_for
 
 pytestmark = pytest.mark.long
 FAULT_SECONDS = 20.0
@@ -24,11 +24,7 @@ def seconds() -> float:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("unbroken")
-    process = start(root)
-    output = finish(process)
-    assert process.returncode == 0, output
-    return root
+    return undisturbed(tmp_path_factory.mktemp("unbroken"))
 
 
 @pytest.fixture
