@@ -7,6 +7,8 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: study test faults check lint format bench requirements clean
 
+# On this machine alone, whatever `ray start` left here, unless the environment names a cluster.
+study: export RAY_ADDRESS ?= local
 study: .venv/.installed  ## the main job: a real ITRD study on offline data, a few minutes on two cores
 	$(PY) studies/glyphs_itrd.py
 

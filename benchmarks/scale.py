@@ -33,7 +33,7 @@ from raykd.methods.itrd import ITRD
 from raykd.models.resnet import resnet8
 from raykd.store import open_store
 from raykd.store.folder import Folder
-from raykd.study import Study, driver
+from raykd.study import Study, cluster, driver
 from raykd.study.ledger import Ledger
 from raykd.study.lesson import Lesson, Place, source_of
 from raykd.study.plan import Plan
@@ -184,7 +184,7 @@ def simulate(study: Study, root: str) -> None:
         ledger.rows = rows  # type: ignore[method-assign,assignment]
         lesson = MadeUp(study, Folder(root), source, data.describe())
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        os.environ.update(driver.QUIET)
+        os.environ.update(cluster.QUIET)
         quiet = Display(study, Console(quiet=True))
         driver._teach(lesson, ledger, quiet, driver.Means(0, 0, 0.0, 2))
         ray.shutdown()

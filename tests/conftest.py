@@ -15,6 +15,7 @@ import jaxtyping
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["RAY_ADDRESS"] = "local"  # a test's clusters are no other test's, which runs beside it
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token that later ones enforce
 
 jaxtyping.install_import_hook("raykd", "beartype.beartype")

@@ -7,6 +7,8 @@ from pathlib import Path
 import ray
 import yaml
 
+from raykd.study.cluster import named
+
 Resources = Mapping[str, float]
 NODE_TYPES = "RAYKD_NODE_TYPES"
 BOOTSTRAP = "ray_bootstrap_config.yaml"
@@ -65,15 +67,18 @@ def growth() -> list[tuple[dict[str, float], int]]:
     given, file = os.environ.get(NODE_TYPES), Path.home() / BOOTSTRAP
     if given:
         types, most = yaml.safe_load(given), UNLIMITED
-    elif file.is_file() and os.environ.get("RAY_ADDRESS"):
+    elif file.is_file() and named():
         config = yaml.safe_load(file.read_text())
         types, most = config["available_node_types"], config.get("max_workers", UNLIMITED)
     else:
         return []
-    found = [
-        (kind["resources"], min(most, kind.get("max_workers", most))) for kind in types.values()
-    ]
-    return [(resources, count) for resources, count in found if count]
+    found = []
+    for kind in types.values():  # all kinds together have no more than `most`
+        if count := min(most, kind.get("max_workers", most)):
+            resources = {name: float(amount) for name, amount in kind["resources"].items()}
+            found.append((resources, count))
+            most -= count
+    return found
 
 
 def _groups() -> list[dict[str, float]]:

@@ -12,16 +12,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raykd
 from raykd.store import StoreError, open_store
 from raykd.study.capacity import growth
+from raykd.study.cluster import named
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "botocore", "numpy")
 CLOCK_SECONDS = 5.0
 """S3 refuses requests that are 15 minutes off; leases of a study compare times of seconds."""
 NODE_SECONDS = 180.0
+FROM_WITHIN = (
+    "give the head's host:6379 from within its network, or run this as a job: `ray job submit"
+    " --address http://<head>:8265 -- raykd doctor`"
+)
 
 Level = Literal["ok", "fault"]
 
@@ -77,20 +83,22 @@ def examine(wishes: Wishes) -> Iterator[Finding]:
     yield from (Finding("fault", f"this machine: {fault}") for fault in here.faults)
     if wishes.storage and not here.faults:
         yield Finding("ok", f"{wishes.storage} can be read and written from here")
-    if wishes.address and (unreached := _silent(wishes.address)):
-        yield Finding("fault", _unreached(wishes.address, unreached))
+    try:
+        address = named(wishes.address)
+    except ConnectionError as error:
+        yield Finding("fault", f"{error}; {FROM_WITHIN}")
         return
     try:
         package = str(Path(raykd.__file__).parent)
         ray.init(
-            wishes.address,
-            runtime_env={"py_modules": [package]} if wishes.address else None,
+            address,
+            runtime_env={"py_modules": [package]} if address else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            include_dashboard=None if wishes.address else False,
+            include_dashboard=None if address else False,
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        yield Finding("fault", _unreached(wishes.address, error))
+        yield Finding("fault", _unreached(address, error))
         return
     try:
         yield from _cluster(wishes, here)
@@ -138,18 +146,6 @@ def _data(path: str) -> str:
     return "" if found != "NotFound" else f"the data {path} is not there; upload it, or correct it"
 
 
-def _silent(address: str) -> OSError | None:
-    """Why nobody listens at `host:port`; Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not port.isdecimal():
-        return None
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        return error
-    return None
-
-
 def _unreached(address: str | None, error: Exception) -> str:
     said = " ".join(str(error).split())
     if "ersion mismatch" in said:
@@ -161,9 +157,7 @@ def _unreached(address: str | None, error: Exception) -> str:
             " ~/.ray/auth_token (`ray get-auth-token` on the head prints it)"
         )
     return (
-        f"no Ray cluster answers at {address} ({type(error).__name__}: {said[:200]}); give the"
-        " head's host:6379 from within its network, or run this as a job: `ray job submit"
-        " --address http://<head>:8265 -- raykd doctor`"
+        f"no Ray cluster answers at {address} ({type(error).__name__}: {said[:200]}); {FROM_WITHIN}"
     )
 
 
@@ -192,7 +186,7 @@ def _node(wishes: Wishes, here: Condition, node: dict[str, Any]) -> Iterator[Fin
     before = time.time()
     try:
         seen: Condition = ray.get(task.remote(wishes), timeout=NODE_SECONDS)
-    except Exception as error:  # whatever a node can be wrong with
+    except RayError as error:
         reason = str(getattr(error, "cause", None) or error).strip().splitlines()[-1][:300]
         yield Finding(
             "fault",

@@ -1,6 +1,5 @@
 """Runs a study on Ray: gets the teacher ready, lets Tune schedule the cohorts, keeps the ledger."""
 
-import logging
 import os
 import shlex
 import signal
@@ -25,6 +24,7 @@ from raykd.store import Folder, Store, open_store
 from raykd.study import actors, capacity
 from raykd.study.bridge import Bridge
 from raykd.study.check import check
+from raykd.study.cluster import cluster
 from raykd.study.ledger import Ledger
 from raykd.study.lesson import Lesson, fitted
 from raykd.study.origin import origin
@@ -35,14 +35,6 @@ from raykd.train.describe import describe, locate
 from raykd.train.loop import Row
 from raykd.train.pretrain import Source
 from raykd.train.teacher import digest
-
-QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",  # a cloud's GPU machine takes minutes to boot
-}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,7 +68,7 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
     store = open_store(storage, create=True)
     with (
         store.writer(study.name, _spec(study, data, source, store.folder)) as writer,
-        _cluster(study) as ours,
+        cluster(dashboard=_trains(study)) as ours,
     ):
         means = _means(study, ours)
         search = Search(study.question(means.concurrent))
@@ -131,29 +123,12 @@ def _given(source: Source, folder: Folder) -> dict[str, Any]:
     return {"model": source.key()["model"], "digest": digest(source.load(folder))}
 
 
-@contextmanager
-def _cluster(study: Study) -> Iterator[bool]:
-    """A Ray cluster: the one of the environment, or a local one for as long as the study runs.
+def _trains(study: Study) -> bool:
+    """Whether cohorts run under Ray Train, whose clean-up asks the dashboard.
 
-    Yields whether it is a local one.
+    Tune actors alone start faster without one.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    ours = not ray.is_initialized()
-    if ours:
-        ray.init(
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            # Ray Train's clean-up asks it; the Tune actors alone start faster without
-            include_dashboard=bool(study.workers or (study.workers is None and cuda_is_there())),
-        )
-    try:
-        yield ours
-    finally:
-        if ours:
-            ray.shutdown()
+    return bool(study.workers or (study.workers is None and cuda_is_there()))
 
 
 def _means(study: Study, ours: bool) -> Means:

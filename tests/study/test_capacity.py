@@ -1,5 +1,9 @@
 """How many cohorts fit."""
 
+import json
+import socket
+from pathlib import Path
+
 import pytest
 
 from raykd.study import capacity
@@ -55,3 +59,27 @@ def test_no_room_for_one_cohort(need: dict[str, float], workers: int) -> None:
     text = str(told.value)
     assert "the cluster has 4 CPU and 0 GPU on a node; 8 CPU and 2 GPU on a node" in text
     assert text.endswith("Ask for less with --workers, cpus= or gpus=, or add nodes")
+
+
+def test_growth_is_that_of_the_cluster_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of which there may be none, as the head's, is none."""
+    kind = "{resources: {CPU: 8, GPU: 1}, max_workers: 8}"
+    types = f"{{spot: {kind}, on_demand: {kind}, head: {{resources: {{CPU: 0}}, max_workers: 0}}}}"
+    monkeypatch.setenv(capacity.NODE_TYPES, types)
+    each = {"CPU": 8.0, "GPU": 1.0}
+    assert capacity.growth() == [(each, 8), (each, 8)]
+    monkeypatch.delenv(capacity.NODE_TYPES)
+    assert capacity.growth() == []
+
+
+def test_growth_stops_at_the_cluster_s_own_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kind = {"resources": {"CPU": 8.0}, "max_workers": 8}
+    config = {"max_workers": 10, "available_node_types": {"spot": kind, "on_demand": kind}}
+    (tmp_path / capacity.BOOTSTRAP).write_text(json.dumps(config))
+    assert capacity.growth() == []  # a local cluster does not grow
+    with socket.create_server(("", 0)) as head:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{head.getsockname()[1]}")
+        assert [count for _, count in capacity.growth()] == [8, 2]
