@@ -179,8 +179,9 @@ def _figures(
     if not results.spec.get("space"):
         return
     note = (
-        "PED-ANOVA: how much a parameter decides whether a trial is among the best. With few"
-        " trials this is a hint, not a measurement."
+        "PED-ANOVA: how much a parameter decides whether a trial is among the best; those"
+        " that were pruned or failed count as the worst. With few trials this is a hint, not a"
+        " measurement."
     )
     yield markup.figure("Parameter importance", searched.importance(found), note)
     parallel = searched.parallel_coordinates(results, found)

@@ -22,6 +22,7 @@ from raykd.report.results import Results
 _SCALE = [[0.0, "#a3abb5"], [0.5, "#6ea0d4"], [1.0, COLOURS["best"]]]  # legible on light and dark
 MOST_LINES = 300  # of parallel coordinates
 _LABEL = 14  # characters of a value beside its axis
+_ENDED = {"PRUNED": TrialState.PRUNED, "FAIL": TrialState.PRUNED}  # competed, and lost
 _TOP = 5  # trials that PED-ANOVA should find above its quantile, as Optuna advises
 
 
@@ -74,7 +75,9 @@ def _as_optuna(results: Results, objectives: dict[str, str]) -> optuna.Study:
         trial = known[contender.trials[0].id]
         made.add_trial(
             create_trial(
-                state=TrialState.COMPLETE if complete else TrialState.FAIL,
+                state=TrialState.COMPLETE
+                if complete
+                else _ENDED.get(contender.state, TrialState.FAIL),
                 values=values if complete else None,
                 params=trial.params,
                 distributions=trial.distributions,
@@ -118,17 +121,16 @@ def importance(found: Searched) -> go.Figure | str:
     """How much each parameter matters for being among the best, or why that cannot be said."""
     if len(found.parameters) < 2:
         return "Importance compares parameters: it needs at least two that were searched."
-    if len(found.values) < 2 * _TOP:
-        return (
-            f"Importance needs at least {2 * _TOP} complete trials; there are {len(found.values)}."
-        )
-    quantile = max(0.1, _TOP / len(found.values))
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+    ended = _ranked(found)
+    number = len(ended.get_trials(deepcopy=False))
+    if number < 2 * _TOP or not found.values:
+        return f"Importance needs at least {2 * _TOP} trials that have ended; there are {number}."
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _TOP / number))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "Target and region quantiles select the same", UserWarning)
         try:
             figure = visualization.plot_param_importances(
-                found.first, evaluator=evaluator, params=found.parameters
+                ended, evaluator=evaluator, params=found.parameters
             )
         except UserWarning:
             return "The trials are too much alike in the objective to tell what matters."
@@ -137,6 +139,20 @@ def importance(found: Searched) -> go.Figure | str:
     figure.update_xaxes(title_text="share of the importance", range=[0, 1.12], tickformat=".0%")
     figure.update_yaxes(title_text="", automargin=True)
     return figure
+
+
+def _ranked(found: Searched) -> optuna.Study:
+    """The trials that have ended; those that were dropped have the worst value of the others."""
+    direction = found.first.direction
+    worst = (min if direction == StudyDirection.MAXIMIZE else max)(found.values, default=0.0)
+    with _quiet():
+        made = optuna.create_study(direction=direction)
+    for trial in found.first.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        if set(found.parameters) <= set(trial.params):
+            value = trial.value if trial.state == TrialState.COMPLETE else worst
+            copy = create_trial(value=value, params=trial.params, distributions=trial.distributions)
+            made.add_trial(copy)
+    return made
 
 
 def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:

@@ -40,7 +40,7 @@ def test_importance_says_why_there_is_none(made, tmp_path):
     _, one, _ = found(made.one_parameter(tmp_path / "a"))
     assert "at least two that were searched" in searched.importance(one)
     _, few, _ = found(made.constant(tmp_path / "b"))
-    assert "at least 10 complete trials; there are 6" in searched.importance(few)
+    assert "at least 10 trials that have ended; there are 6" in searched.importance(few)
     same = [
         record
         for n in range(12)
@@ -50,6 +50,21 @@ def test_importance_says_why_there_is_none(made, tmp_path):
     ]
     _, alike, _ = found(made.write(tmp_path / "c", same))
     assert "too much alike" in searched.importance(alike)
+
+
+def test_importance_counts_what_was_dropped_as_the_worst(made, tmp_path):
+    def trial(n):
+        config = {"alpha": 1 + (n * 7 % 12) / 20, "beta_corr": 0.1 * 1.5**n, "beta_mi": 1.0 + n % 3}
+        done = n < 6
+        state, values = ("COMPLETE", [0.5, 0.9 - n / 50]) if done else ("PRUNED", [0.99])
+        return made.whole(f"{n:04d}", n, config, values, state=state)
+
+    records = [record for n in range(12) for record in trial(n)]
+    _, view, _ = found(made.write(tmp_path, records))
+    assert len(view.values) == 6
+    [bars] = searched.importance(view).data
+    shares = dict(zip(bars.y, bars.x, strict=True))
+    assert max(shares, key=shares.get) == "beta_corr"
 
 
 def test_parallel_coordinates_draw_the_best_last_and_bluest(study):
