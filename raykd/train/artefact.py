@@ -36,6 +36,8 @@ class Artefacts:
     ) -> dict[str, Tensor]:
         """Returns the stored tensors, on the CPU; makes and stores them if they aren't there.
 
+        What diverged while it was made is returned and not stored: its trials fail by it.
+
         Raises:
             StoreError: What is stored isn't what was written: a part is missing, or its SHA-256
                 differs.
@@ -44,6 +46,8 @@ class Artefacts:
         record = f"{path}/artefact.json"
         if not self.folder.exists(record):
             made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+            if not all(tensor.isfinite().all() for tensor in made.values()):
+                return made
             data = save(made)
             sha256 = hashlib.sha256(data).hexdigest()
             self.folder.write(f"{path}/{sha256}.safetensors", data)

@@ -131,3 +131,9 @@ def test_a_maker_that_fails_leaves_nothing_behind(folder: Folder) -> None:
     make = Maker()
     Artefacts(folder)("kind", {}, make)
     assert make.calls == 1
+
+
+def test_what_diverged_is_not_stored(folder: Folder) -> None:
+    made = Artefacts(folder)("kind", {}, lambda: {"w": torch.tensor([1.0, float("nan")])})
+    assert made["w"].isnan().any()
+    assert list(folder.list("artefacts")) == []
