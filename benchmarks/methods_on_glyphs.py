@@ -28,7 +28,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import AdamW
 
 from raykd.data import Data
 from raykd.data.glyphs import Glyphs
@@ -49,9 +50,13 @@ DOCS = Path(__file__).parents[1] / "docs"
 CPU = torch.device("cpu")
 TEACHER = partial(resnet8w24, in_channels=1)
 STUDENT = partial(resnet8w6, in_channels=1)
-TEACHER_RECIPE = Recipe(epochs=8, milestones=(5, 7))
-NEGATIVES = 2621
-"""16,384 of CIFAR's 50,000 images are the same share of these 8,000."""
+TEACHER_RECIPE = Recipe(
+    epochs=10,
+    optimizer=partial(AdamW, lr=0.015, weight_decay=0.01, fused=True),
+    schedule="onecycle",
+)
+NEGATIVES = 1049
+"""16,384 of CIFAR's 50,000 images are the same share of these 3,200."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ NOISE, ON_BATCH = Entry("noise"), "noise-batch-statistics"
 
 
 def glyphs(seed: int) -> Glyphs:
-    return Glyphs(batch_size=64, seed=seed)
+    return Glyphs(images=3600, batch_size=32, seed=seed)
 
 
 def taught(folder: Folder) -> nn.Module:
@@ -151,7 +156,8 @@ class Classroom:
         """Yields the rows of students of noise, each evaluated in two ways."""
         for seed in range(seeds):
             data, trial = glyphs(seed), f"noise-s{seed}"
-            noise = NoiseData(real=Glyphs, samples=len(data), batch_size=64, seed=seed)
+            real = partial(Glyphs, images=3600)
+            noise = NoiseData(real=real, samples=len(data), batch_size=32, seed=seed)
             [row] = self.teach(f"on-{trial}", {trial: NOISE}, seed, noise)
             yield told("noise", NOISE, seed, row)
             weights = f"{self.recipe.epochs}-epochs/{trial}/last.safetensors"
@@ -160,19 +166,55 @@ class Classroom:
             metrics = row.metrics | record(on_batch_statistics(model), data)
             yield told(ON_BATCH, NOISE, seed, replace(row, metrics=metrics))
 
+    def students(self, entries: list[Entry]) -> dict[str, Student]:
+        """Returns untrained students of the same initial weights, by their entries' labels."""
+        data = glyphs(0)
+        t = self.teacher.model(example := torch.zeros(2, *data.shape))
+        made = {}
+        for entry in entries:
+            student = Student(entry.label, STUDENT, entry.make, example, t, self.recipe, 100)
+            student.objective.method.prepare(self.teacher.model, data, self.artefacts(data))
+            made[entry.label] = student
+        return made
+
+    def pulls(self, entries: list[Entry]) -> dict[str, dict[str, tuple[float, float]]]:
+        """Gradients of the weighted terms on the student's weights when training starts.
+
+        Returns for each label and term the length, and the cosine with the cross-entropy's: means
+        over three batches.
+        """
+        batches = [batch for batch, _ in zip(glyphs(0).train(0), range(3), strict=False)]
+        students = self.students([Entry("vanilla"), *entries])
+        found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        for batch in batches:
+            t = self.teacher(batch)
+            labels = None
+            for label, student in students.items():
+                student.begin(0)
+                terms, _ = student.objective(batch, t)
+                weights = list(student.model.parameters())
+                for name, term in terms.items():
+                    pull = flat(term, weights)
+                    labels = pull if labels is None else labels
+                    length, cosine = (
+                        float(pull.norm()),
+                        float(pull @ labels / pull.norm() / labels.norm()),
+                    )
+                    found.setdefault(label, {}).setdefault(name, []).append((length, cosine))
+        return {
+            label: {
+                name: (mean(a for a, _ in v), mean(b for _, b in v)) for name, v in terms.items()
+            }
+            for label, terms in found.items()
+        }
+
     def step_seconds(self, entries: list[Entry]) -> dict[str, float]:
         """Processor time of a student's step alone, over the epochs' schedule; the teacher's too.
 
         The teacher's pass is not counted, and what a cohort shares of the teacher's side is.
         """
-        data = glyphs(0)
-        t = self.teacher.model(example := torch.zeros(2, *data.shape))
-        batches = [batch for batch, _ in zip(data.train(0), range(4), strict=False)]
-        students = {}
-        for entry in entries:
-            student = Student(entry.label, STUDENT, entry.make, example, t, self.recipe, 125)
-            student.objective.method.prepare(self.teacher.model, data, self.artefacts(data))
-            students[entry.label] = student
+        batches = [batch for batch, _ in zip(glyphs(0).train(0), range(4), strict=False)]
+        students = self.students(entries)
         spent = dict.fromkeys(["teacher", *students], 0.0)
         for epoch in range(self.recipe.epochs):
             for student in students.values():
@@ -188,6 +230,12 @@ class Classroom:
                     spent[label] += (time.process_time() - start) * (i > 0)
         steps = self.recipe.epochs * (len(batches) - 1)
         return {label: seconds / steps for label, seconds in spent.items()}
+
+
+def flat(term: Tensor, weights: list[nn.Parameter]) -> Tensor:
+    """The gradient of a term as one vector."""
+    parts = torch.autograd.grad(term, weights, retain_graph=True, materialize_grads=True)
+    return torch.cat([part.flatten() for part in parts])
 
 
 def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
@@ -247,9 +295,22 @@ def spread(values: list[float], form: str = ".2f") -> str:
     return f"{100 * mean(values):{form}}{deviation}"
 
 
-def put(text: str) -> None:
-    """Replaces the table in docs/methods.md."""
-    page, begin, end = DOCS / "methods.md", "<!-- methods_on_glyphs -->", "<!-- end -->"
+def pulls_table(pulls: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """The gradients as Markdown, longest first; of the cross-entropies, which are equal, one."""
+    rows = [
+        (length, cosine, label, term)
+        for label, terms in pulls.items()
+        for term, (length, cosine) in terms.items()
+        if label == "vanilla" or term != "ce"
+    ]
+    lines = ["| method | term | length | cosine |", "| --- | --- | --- | --- |"]
+    lines += [f"| {m} | {term} | {n:.2g} | {c:.2f} |" for n, c, m, term in sorted(rows)[::-1]]
+    return "\n".join(lines)
+
+
+def put(text: str, name: str) -> None:
+    """Replaces a table in docs/methods.md."""
+    page, begin, end = DOCS / "methods.md", f"<!-- {name} -->", "<!-- end -->"
     before, _, rest = page.read_text().partition(begin)
     page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
 
@@ -269,7 +330,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", type=asked, help="methods, each with its settings")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = Recipe(epochs=options.epochs, milestones=(options.epochs - 1,))
+    adam = partial(AdamW, lr=0.04, weight_decay=0.01, fused=True)
+    recipe = Recipe(options.epochs, optimizer=adam, schedule="onecycle")
     model = taught(folder := Folder(options.results))
     room = Classroom(Teacher(model), recipe, folder)
     if options.only:
@@ -281,18 +343,20 @@ def main() -> None:
         rows = list(room.cohorts("defaults", ENTRIES, options.seeds))
         rows += room.cohorts("balanced", BALANCED, options.seeds)
         rows += room.without_data(options.seeds)
-    result = {
+    result: dict[str, Any] = {
         "teacher": record(model, glyphs(0)),
         "teacher_recipe": TEACHER_RECIPE.describe(),
         "recipe": recipe.describe(),
         "data": glyphs(0).describe(),
         "torch": torch.__version__,
         "step_seconds": room.step_seconds(entries),
+        "pulls": room.pulls([entry for entry in entries if entry is not NOISE]),
         "rows": rows,
     }
-    print(table(result))
+    print(table(result), pulls_table(result["pulls"]), sep="\n\n")
     if not options.only:
-        put(table(result))
+        put(table(result), "methods_on_glyphs")
+        put(pulls_table(result["pulls"]), "pulls")
         place = DOCS / "data" / "methods_on_glyphs.json"
         place.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -1,5 +1,6 @@
 """What runs in Ray's processes: a cohort in a Tune actor, or in the workers of a Ray Train run."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,6 +16,8 @@ from raykd.study.notice import notice
 from raykd.study.plan import Plan
 from raykd.train import workers
 from raykd.train.pretrain import record
+
+START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 
 def in_actor(config: dict[str, Any], lesson: Lesson) -> None:
@@ -34,6 +37,9 @@ def with_train(
     plan: Plan = config["plan"]
     told: Any = TuneReportCallback()
     elastic: Any = count  # Ray's own annotation knows of no pair
+    # A cloud's GPU machine takes minutes to boot. Elastic workers take what is there; Ray counts a
+    # node that has just died among it, until they have waited for that one in vain.
+    os.environ.setdefault(START_SECONDS, "900" if isinstance(count, int) else "20")
     resources = {"CPU": lesson.study.cpus, **({"GPU": gpus} if gpus else {})}
     with tempfile.TemporaryDirectory() as folder:
         TorchTrainer(
@@ -65,9 +71,9 @@ def _in_worker(config: dict[str, Any]) -> None:
         train.report({"rows": [asdict(row) for row in rows]})
 
 
-def teacher(lesson: Lesson, threads: int) -> Iterator[dict[str, Any]]:
+def teacher(lesson: Lesson) -> Iterator[dict[str, Any]]:
     """Gets the teacher ready: yields a row an epoch while it is trained, then what it can do."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(lesson.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     study = lesson.study
     data = open_data(study, place=Place(device=str(device)), make=study.teacher_data)

@@ -47,15 +47,10 @@ def cohorts_at_a_time(need: Resources, workers: int) -> int:
     return room
 
 
-def most(resource: str) -> float:
-    """What the node with the most of a resource has, one that is up or one that may be started."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max((node.get(resource, 0.0) for node in [*nodes, *_groups()]), default=0.0)
-
-
 def has(resource: str) -> bool:
     """Whether the cluster has any of a resource, or can grow to have it."""
-    return most(resource) > 0
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return any(node.get(resource, 0.0) > 0 for node in [*nodes, *_groups()])
 
 
 def growth() -> list[tuple[dict[str, float], int]]:

@@ -171,15 +171,14 @@ def _teacher(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> 
 
 
 def _trained(lesson: Lesson, means: Means) -> Iterator[dict[str, Any]]:
-    """Trains the teacher where there is room: nothing else runs yet, so a node's CPUs are its."""
-    cpus = lesson.study.cpus if means.gpus else capacity.most("CPU")
+    """Trains the teacher with what a worker has: the same numbers here and on a cluster."""
     if means.here:
-        yield from actors.teacher(lesson, int(cpus))
+        yield from actors.teacher(lesson)
         return
     task = ray.remote(actors.teacher).options(
-        num_returns="streaming", max_retries=3, num_cpus=cpus, num_gpus=means.gpus
+        num_returns="streaming", max_retries=3, num_cpus=lesson.study.cpus, num_gpus=means.gpus
     )
-    rows: Any = task.remote(lesson, max(1, int(cpus)))  # a generator of references
+    rows: Any = task.remote(lesson)  # a generator of references
     for reference in rows:
         yield ray.get(reference)
 

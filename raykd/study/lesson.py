@@ -54,9 +54,14 @@ class Lesson:
     source: Source
     description: dict[str, Any]
 
+    @property
+    def threads(self) -> int:
+        """Of torch's, in whatever teaches or trains: more wait for each other on a busy machine."""
+        return max(1, int(self.study.cpus))
+
     def teach(self, plan: Plan, place: Place) -> Iterator[list[Row]]:
         """Teaches a cohort; yields the rows of each epoch once they can be gone on from."""
-        torch.set_num_threads(max(1, int(self.study.cpus)))
+        torch.set_num_threads(self.threads)
         data, teacher = self._room(plan.replicate, place)
         folder = self.folder.patient(PATIENCE_SECONDS)
         shared = {"teacher": teacher.digest, "data": data.describe()}

@@ -73,7 +73,7 @@ class Study:
         min_workers: Where given, a cohort starts with so many Ray Train workers and grows to
             `workers` when there is room (Ray Train's elastic workers): each change of size goes on
             from the last epoch, with the same global batch.
-        cpus: For each worker.
+        cpus: For each worker, and for the teacher while it is trained; as many threads.
         gpus: For each Ray Train worker; by default 1 where the cluster has GPUs, else 0.
         concurrent: Cohorts at a time; by default as many as the cluster has room for.
         smoke: Fields that `--smoke` replaces, for a run of seconds on made-up data.
