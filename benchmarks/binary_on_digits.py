@@ -4,7 +4,7 @@ The ReCU network (Xu et al., ICCV 2021) alone, taught by KD, by ITRD, and by bot
 full-precision ResNet-20 as the teacher: scikit-learn's 8×8 digits, AdamW in one cycle, batch 64,
 one thread. Prints mean ± standard deviation of the last epoch's test accuracy over the seeds.
 
-    python benchmarks/binary_on_digits.py [--seeds 3] [--epochs 30]
+    python benchmarks/binary_on_digits.py [--seeds 3] [--epochs 20]
 """
 
 import argparse
@@ -67,7 +67,7 @@ def run(seed: int, epochs: int, folder: Folder) -> dict[str, float]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as root:
