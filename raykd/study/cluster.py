@@ -34,7 +34,7 @@ def named(given: str | None = None) -> str | None:
             address = services.canonicalize_bootstrap_address(wanted)  # type: ignore[arg-type]
         host, _, port = (address or "").rpartition("://")[2].rpartition(":")
         if port.isdecimal():
-            socket.create_connection((host, int(port)), timeout=5).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except OSError as error:
         raise ConnectionError(
             f"no Ray cluster answers at {wanted or address}{by} ({error})"

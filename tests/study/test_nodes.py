@@ -14,6 +14,7 @@ from raykd.store import open_store
 
 LONG = Path(__file__).with_name("long.py")
 RAY = Path(sys.executable).with_name("ray")
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,6 @@ def same(root: Path, unbroken: Path, output: str) -> None:
     assert numbers(root) == numbers(unbroken), output
 
 
-@pytest.mark.slow
 def test_a_node_killed_and_one_frozen(machines: Machines, unbroken: Path, tmp_path: Path) -> None:
     """One after the other; the cohorts go on where there is room, from their last epochs."""
     process = start(tmp_path, RAY_ADDRESS=machines.address)
@@ -50,7 +50,6 @@ def test_a_node_killed_and_one_frozen(machines: Machines, unbroken: Path, tmp_pa
     same(tmp_path, unbroken, output)
 
 
-@pytest.mark.long
 def test_a_spot_notice_saves_what_is_learned_in_mid_epoch(
     machines: Machines, tmp_path: Path
 ) -> None:
