@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from machines import free_port, stop
+from runs import reports, wait_for
 
 from raykd.store import open_store
 
@@ -67,7 +68,7 @@ def cluster(moto_s3: str, tmp_path: Path) -> Iterator[str]:
 
 def submit(verb: str, address: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [str(RAY), "job", verb, "--address", address, *options]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    environment = {**os.environ, "RAY_ADDRESS": address}  # which goes before --address
     return subprocess.run(
         command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=900
     )
@@ -90,3 +91,25 @@ def test_submitted_both_ways(cluster: str, moto_s3: str) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     study.refresh()
     assert study.metrics().num_rows == before
+
+
+@pytest.mark.long
+def test_read_stopped_and_gone_on_with(cluster: str, moto_s3: str) -> None:
+    """By Ray's own commands; raykd comes from the working directory, as where none is installed."""
+    package = ["python", "-c", "import raykd; print(raykd.__file__)"]
+    where = submit("submit", cluster, "--working-dir", ".", "--", *package)
+    assert "runtime_resources/working_dir_files" in where.stdout, where.stdout + where.stderr
+
+    study = ["--working-dir", ".", "--", "python", "tests/study/long.py", "--storage", moto_s3]
+    begun = submit("submit", cluster, "--no-wait", "--submission-id", "first", *study)
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    wait_for(lambda: reports(moto_s3, "long") >= 1)
+    assert "teacher ready" in submit("logs", cluster, "first").stdout
+    stopped = submit("stop", cluster, "first")
+    assert "was stopped" in stopped.stdout + stopped.stderr
+    assert reports(moto_s3, "long") < 3, "it was stopped too late"
+
+    again = submit("submit", cluster, *study)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "teacher  epoch" not in again.stdout
+    assert reports(moto_s3, "long") == 3
