@@ -51,6 +51,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 CPU = torch.device("cpu")
 TEACHER = partial(resnet8w24, in_channels=1)
 STUDENT = partial(resnet8w6, in_channels=1)
+SOME, BATCH = partial(Glyphs, images=3600), 32
 TEACHER_RECIPE = Recipe(
     epochs=10,
     optimizer=partial(AdamW, lr=0.015, weight_decay=0.01, fused=True),
@@ -110,7 +111,7 @@ NOISE, ON_BATCH = Entry("noise"), "noise-batch-statistics"
 
 
 def glyphs(seed: int) -> Glyphs:
-    return Glyphs(images=3600, batch_size=32, seed=seed)
+    return SOME(batch_size=BATCH, seed=seed)
 
 
 def taught(folder: Folder) -> nn.Module:
@@ -157,8 +158,7 @@ class Classroom:
         """Yields the rows of students of noise, each evaluated in two ways."""
         for seed in range(seeds):
             data, trial = glyphs(seed), f"noise-s{seed}"
-            real = partial(Glyphs, images=3600)
-            noise = NoiseData(real=real, samples=len(data), batch_size=32, seed=seed)
+            noise = NoiseData(real=SOME, samples=len(data), batch_size=BATCH, seed=seed)
             [row] = self.teach(f"on-{trial}", {trial: NOISE}, seed, noise)
             yield told("noise", NOISE, seed, row)
             weights = f"{self.recipe.epochs}-epochs/{trial}/last.safetensors"
@@ -171,9 +171,10 @@ class Classroom:
         """Returns untrained students of the same initial weights, by their entries' labels."""
         data = glyphs(0)
         t = self.teacher.model(example := torch.zeros(2, *data.shape))
+        steps = len(data) // BATCH
         made = {}
         for entry in entries:
-            student = Student(entry.label, STUDENT, entry.make, example, t, self.recipe, 100)
+            student = Student(entry.label, STUDENT, entry.make, example, t, self.recipe, steps)
             student.objective.method.prepare(self.teacher.model, data, self.artefacts(data))
             made[entry.label] = student
         return made

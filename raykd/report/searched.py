@@ -22,7 +22,6 @@ from raykd.report.results import Results
 _SCALE = [[0.0, "#a3abb5"], [0.5, "#6ea0d4"], [1.0, COLOURS["best"]]]  # legible on light and dark
 MOST_LINES = 300  # of parallel coordinates
 _LABEL = 14  # characters of a value beside its axis
-_ENDED = {"PRUNED": TrialState.PRUNED, "FAIL": TrialState.PRUNED}  # competed, and lost
 _TOP = 5  # trials that PED-ANOVA should find above its quantile, as Optuna advises
 
 
@@ -72,12 +71,12 @@ def _as_optuna(results: Results, objectives: dict[str, str]) -> optuna.Study:
     for contender in results.searched:
         values = [contender.mean(metric) for metric in objectives]
         complete = contender.state == "COMPLETE" and all(map(math.isfinite, values))
+        lost = contender.state in ("PRUNED", "FAIL")
+        ended = TrialState.PRUNED if lost else TrialState.FAIL
         trial = known[contender.trials[0].id]
         made.add_trial(
             create_trial(
-                state=TrialState.COMPLETE
-                if complete
-                else _ENDED.get(contender.state, TrialState.FAIL),
+                state=TrialState.COMPLETE if complete else ended,
                 values=values if complete else None,
                 params=trial.params,
                 distributions=trial.distributions,

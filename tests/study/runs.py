@@ -40,9 +40,9 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def undisturbed(root: Path, **environment: str) -> Path:
-    """Runs the tiny study to its end."""
-    process = start(root, **environment)
+def undisturbed(root: Path, *options: str, script: Path = TINY, **environment: str) -> Path:
+    """Runs a study to its end."""
+    process = start(root, *options, script=script, **environment)
     output = finish(process)
     assert process.returncode == 0, output
     return root

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from machines import Machines, end
-from runs import Numbers, finish, numbers, reports, start, trials, undisturbed, wait_for
+from machines import Machines, end, family
+from ray._private.node import Node
+from runs import finish, numbers, reports, start, trials, undisturbed, wait_for
 
 from raykd.store import open_store
 
@@ -54,9 +55,10 @@ def test_a_spot_notice_saves_what_is_learned_in_mid_epoch(
     machines: Machines, tmp_path: Path
 ) -> None:
     """The epoch goes on elsewhere from the batch at which the notice came."""
-    expected = _long(tmp_path / "unbroken", machines)
+    address = {"RAY_ADDRESS": machines.address}
+    expected = undisturbed(tmp_path / "unbroken", script=LONG, **address)
     root = tmp_path / "taken"
-    process = start(root, script=LONG, RAY_ADDRESS=machines.address)
+    process = start(root, script=LONG, **address)
     wait_for(lambda: reports(root, "long") >= 1)
     [node] = [n for n in machines.workers if _works(n)]
     notice = ["drain-node", "--address", machines.address, "--node-id", node.node_id]
@@ -70,22 +72,13 @@ def test_a_spot_notice_saves_what_is_learned_in_mid_epoch(
     machines.workers.append(machines.add())
     output = finish(process)
     assert process.returncode == 0, output
-    assert numbers(root, "long") == expected, output
+    assert numbers(root, "long") == numbers(expected, "long"), output
     rows = open_store(str(root)).study("long").curve("0000").to_pylist()
     shown = [round(row["seconds"] * row["images_per_second"]) for row in rows]
     assert min(shown) < max(shown), "no epoch was gone on with in its middle"
 
 
-def _long(root: Path, machines: Machines) -> Numbers:
-    process = start(root, script=LONG, RAY_ADDRESS=machines.address)
-    output = finish(process)
-    assert process.returncode == 0, output
-    return numbers(root, "long")
-
-
-def _works(node: object) -> bool:
+def _works(node: Node) -> bool:
     """Whether the node's processes are busy: the cohort is on it."""
-    from machines import family
-
-    found = [p for p in family(node) if "Func" in " ".join(p.cmdline())]  # type: ignore[arg-type]
+    found = [p for p in family(node) if "Func" in " ".join(p.cmdline())]
     return any(p.status() != psutil.STATUS_ZOMBIE for p in found)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 from machines import Machines, end
-from runs import finish, numbers, reports, start, wait_for
+from runs import finish, numbers, reports, start, undisturbed, wait_for
 
 from raykd.store import open_store
 
@@ -18,11 +18,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def in_actor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("actor")
-    process = start(root, script=LONG)
-    output = finish(process)
-    assert process.returncode == 0, output
-    return root
+    return undisturbed(tmp_path_factory.mktemp("actor"), script=LONG)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
