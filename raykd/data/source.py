@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from raykd.data.views import Purpose, random_order
+from raykd.store.address import refuse_credentials
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SPLITS = ("train", "val", "test")
@@ -178,12 +179,8 @@ def open_folder(root: str) -> tuple[fs.FileSystem, str]:
     Raises:
         ValueError: There are keys in the address, or no such kind of address.
     """
+    refuse_credentials(root, "the address of the data")
     address = urlsplit(root if "://" in root else Path(root).expanduser().absolute().as_uri())
-    if address.username or address.password:
-        raise ValueError(
-            "the address of the data holds a key; take it out, and set AWS_ACCESS_KEY_ID and"
-            " AWS_SECRET_ACCESS_KEY in the environment"
-        )
     try:
         filesystem, path = fs.FileSystem.from_uri(address.geturl())
     except (pa.ArrowInvalid, OSError) as error:

@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
+from raykd.store.address import refuse_credentials
+
 KEYS = ("model", "state_dict")
 """Where a checkpoint keeps the network's state: the CRD benchmark's key, and the usual one."""
 
@@ -46,6 +48,7 @@ def load_weights(
 
 
 def _read(uri: str) -> bytes:
+    refuse_credentials(uri, "the address of the weights")
     try:
         if "://" not in uri:
             return Path(uri).expanduser().read_bytes()

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from raykd.store.address import refuse_credentials
 from raykd.store.errors import MissingObjectError, StoreError
 from raykd.store.local import LocalFiles
 from raykd.store.patience import Patient
@@ -146,6 +147,7 @@ class Folder:
 
 def _parse(uri: str) -> tuple[str, str, LocalFiles | Bucket]:
     """Splits a URI into its normal form, the prefix within the place, and the place."""
+    refuse_credentials(uri, "the store's address")
     scheme = match[1].lower() if (match := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", uri)) else ""
     if uri.startswith("s3:/") and scheme == "":
         raise StoreError(f"{uri!r} lost a slash; give s3://bucket/prefix as a string, not a Path")
@@ -158,10 +160,10 @@ def _parse(uri: str) -> tuple[str, str, LocalFiles | Bucket]:
     if scheme != "s3":
         raise StoreError(f"{scheme}:// is not a store; use a local folder or s3://bucket/prefix")
     bucket, _, prefix = uri[len("s3://") :].partition("/")
-    if "@" in bucket or "?" in uri:
+    if "?" in uri:
         raise StoreError(
-            "an s3:// store is s3://bucket/prefix without credentials or options; set AWS_PROFILE"
-            " or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL instead"
+            "an s3:// store is s3://bucket/prefix without options; set AWS_REGION and"
+            " AWS_ENDPOINT_URL instead"
         )
     prefix = "/".join(part for part in prefix.split("/") if part)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,}", bucket):
