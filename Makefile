@@ -1,4 +1,5 @@
-# Everything below runs in .venv, which is made from requirements.txt (pinned with hashes).
+# Everything below runs in .venv. requirements.txt has what `make study` needs, requirements-dev.txt what
+# checks and tests need beside it; both are pinned with hashes.
 PY := .venv/bin/python
 PYTHON ?= python3
 UV := 0.13.8
@@ -15,19 +16,19 @@ study: .venv/.installed  ## the main job: a real ITRD study on offline data, a f
 test: lint  ## lint, types, import contracts, all tests
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
-faults: .venv/.installed  ## nodes that die, storage that fails: docs/reliability.md
+faults: .venv/.complete  ## nodes that die, storage that fails: docs/reliability.md
 	$(PY) -m pytest -s -m long
 
 check: lint  ## the same without the slow tests
 	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not long"
 
-lint: .venv/.installed
+lint: .venv/.complete
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-format: .venv/.installed
+format: .venv/.complete
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
@@ -42,9 +43,17 @@ bench: .venv/.installed  ## side by side with the alternatives; prints the ratio
 	$(PY) -c "import torch._dynamo" & $(PY) -c "import ray.tune, optuna, plotly, sklearn"; wait  # bytecode
 	touch $@
 
-requirements:  ## resolve pyproject.toml again; no index lines, so that any mirror serves
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --all-extras pyproject.toml --output-file requirements.txt
+.venv/.complete: .venv/.installed requirements-dev.txt
+	.venv/bin/uv pip install --quiet --python $(PY) --no-deps --require-hashes --requirement requirements-dev.txt
+	touch $@
+
+# Resolves pyproject.toml again. No index lines, so that any mirror serves.
+COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make requirements" pyproject.toml
+requirements:
+	$(COMPILE) --extra offline --extra report --output-file requirements.txt
+	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt \
+	  $$(sed -n 's/^\([^ #]*\)==.*/--no-emit-package \1/p' requirements.txt)
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
