@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import raykd
 from raykd.report import command
 from raykd.study import export_command
 
@@ -15,10 +16,26 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Results of knowledge distillation studies, and what belongs around them.",
 )
 app.add_typer(command.app)
 app.add_typer(export_command.app)
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"raykd {raykd.__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Asks results of knowledge distillation studies, and does what belongs around them."""
 
 
 @app.command()
