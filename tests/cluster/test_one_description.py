@@ -82,7 +82,7 @@ def test_every_image_is_of_the_pinned_ray_and_python():
 
 
 def test_pins_are_resolved_for_the_python_of_the_image():
-    assert f"--python-version {PYTHON}" in (ROOT / "requirements.txt").read_text()
+    assert f"--python-version {PYTHON}" in (ROOT / "Makefile").read_text()
 
 
 def test_own_machines_use_the_same_python(on_premise):
