@@ -24,7 +24,6 @@ from typing import Any
 import psutil
 import ray
 from optuna.distributions import FloatDistribution
-from rich.console import Console
 from rich.table import Table
 from store import moto
 
@@ -39,6 +38,7 @@ from raykd.study.lesson import Lesson, Place, source_of
 from raykd.study.plan import Plan
 from raykd.study.progress import Display
 from raykd.study.search import Search
+from raykd.terminal import Console
 from raykd.train.loop import Row
 
 MEGABYTE = 2**20

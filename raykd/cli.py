@@ -3,19 +3,20 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 import raykd
 from raykd.report import command
 from raykd.study import export_command
+from raykd.terminal import Console
 
 app = typer.Typer(
     cls=command.PlainErrors,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 app.add_typer(command.app)
 app.add_typer(export_command.app)
@@ -59,7 +60,7 @@ def pack(
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     images = ", ".join(f"{count:,} in {split}" for split, count in counts.items())
-    typer.echo(f"{destination}: {images}")
+    Console().show(f"{destination}: {images}")
 
 
 @app.command()
@@ -78,10 +79,11 @@ def doctor(
     from raykd.study.doctor import Wishes, examine  # imports torch and ray
 
     console, faults = Console(), 0
-    marks = {"ok": "[green]ok   [/green]", "fault": "[red]fault[/red]"}
+    styles = {"ok": "green", "fault": "red"}
     for finding in examine(Wishes(address or None, storage, data, gpus)):
         faults += finding.level == "fault"
-        console.print(marks[finding.level], escape(finding.text), highlight=False, soft_wrap=True)
+        level = (f"{finding.level:<5}", styles[finding.level])
+        console.show(Text.assemble(level, " ", finding.text))
     raise typer.Exit(int(faults > 0))
 
 

@@ -19,7 +19,6 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from rich.console import Console
 from torch.optim import SGD
 
 from raykd import methods, models
@@ -35,6 +34,7 @@ from raykd.report.published import cifar100
 from raykd.report.results import Contender, Results
 from raykd.store import Study as Stored
 from raykd.study import Study
+from raykd.terminal import Console
 from raykd.train.recipe import Recipe
 
 Contenders = dict[str, Contender]
@@ -124,7 +124,7 @@ def show(
 ) -> None:
     """Adds a pair to those found and shows them all."""
     found[pair] = contenders(study, names, Results(stored))
-    Console().print(beside(found))
+    Console().show(beside(found))
 
 
 def contenders(study: Study, names: tuple[str, ...], results: Results) -> Contenders:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from raykd.report import tables, wording
 from raykd.report.results import Contender, Results
 from raykd.store import Store, StoreError, Study, open_store
+from raykd.terminal import Console
 
 EXIT_BAD_INPUT = 2
-_WIDE = 160  # columns, where output is not a terminal and lines need not be broken
 _CURVE = ("train_top1", "train_loss", "val_loss", "lr")  # shown beside the objectives
 
 
@@ -36,7 +35,9 @@ class PlainErrors(TyperGroup):
 
 app = typer.Typer(cls=PlainErrors, pretty_exceptions_enable=False)
 
-Root = Annotated[str, typer.Argument(help="The store: a folder or s3://bucket/prefix.")]
+Root = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store: a folder or s3://bucket/prefix.")
+]
 Name = Annotated[
     str | None, typer.Argument(metavar="STUDY", help="May be left out where there is only one.")
 ]
@@ -210,18 +211,15 @@ def _contenders(
 
 
 def _show(shown: Any) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDE
-    console.print(shown, highlight=False, markup=False, soft_wrap=isinstance(shown, str))
+    Console().show(shown)
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).show(text)
 
 
 def _print_json(item: Any) -> None:
-    typer.echo(json.dumps(_finite(item), allow_nan=False, ensure_ascii=False))
+    typer.echo(json.dumps(_finite(item), allow_nan=False))
 
 
 def _finite(item: Any) -> Any:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import raykd.data
 from raykd.store import open_store
+from raykd.study.origin import command as started_by
 from raykd.study.study import After, MakeData, Study
+from raykd.terminal import Console
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -53,7 +54,7 @@ def run_one(
 
 
 def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> None:
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     # `ray job submit script.py` takes no options for the script; RAYKD_STORAGE and so on do.
     settings = {"auto_envvar_prefix": "RAYKD"}
     app.command(help=sys.modules["__main__"].__doc__, context_settings=settings)(command)
@@ -147,15 +148,12 @@ def _run(
         if after:
             after(open_store(storage).study(study.name))
     except (ValueError, RuntimeError) as error:
-        console.print(f"[red]{error}[/red]", highlight=False, markup=True)
+        console.show(str(error), style="red")
+        if isinstance(error, RuntimeError):  # some of it may have been trained and stored
+            console.show(f"What is finished is stored. To go on: {started_by()}")
         raise typer.Exit(EXIT_BAD_INPUT) from error
     except KeyboardInterrupt as stop:
-        again = " ".join([sys.argv[0], *sys.argv[1:]])
-        console.print(
-            f"stopped; what is finished is stored. To go on: {again}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.show(f"stopped; what is finished is stored. To go on: {started_by()}")
         raise typer.Exit(EXIT_INTERRUPTED) from stop
     if report:
         page = ["report", storage, study.name]

@@ -1,22 +1,18 @@
 """Runs a study on Ray: gets the teacher ready, lets Tune schedule the cohorts, keeps the ledger."""
 
 import os
-import shlex
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import ray
 from optuna.distributions import distribution_to_json
 from ray import tune
-from rich.console import Console
 from torch.cuda import is_available as cuda_is_there
 
 from raykd.data import Data
@@ -31,6 +27,7 @@ from raykd.study.origin import origin
 from raykd.study.progress import Display
 from raykd.study.search import Search
 from raykd.study.study import Study, method_name
+from raykd.terminal import Console
 from raykd.train.describe import describe, locate
 from raykd.train.loop import Row
 from raykd.train.pretrain import Source
@@ -113,7 +110,6 @@ def _spec(study: Study, data: Data, source: Source, folder: Folder) -> dict[str,
         "epochs": study.epochs,
         "sampler": study.sampler,
         "made_by": {"student": locate(fitted(study.student, data)), "data": locate(study.data)},
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         **origin(),
     }
 

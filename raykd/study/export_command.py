@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from raykd.terminal import Console
 
 app = typer.Typer()
 
-Root = Annotated[str, typer.Argument(help="The store: a folder or s3://bucket/prefix.")]
+Root = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store: a folder or s3://bucket/prefix.")
+]
 Name = Annotated[str, typer.Argument(help="The study's name.")]
 Best = Annotated[bool, typer.Option("--best", help="The best trial; so it is by default.")]
 OneTrial = Annotated[str, typer.Option("--trial", help="A trial by its name.")]
@@ -40,7 +43,7 @@ def export(
     _look_here(student)
     taken = take_home.take(root, study, _trial(best, trial), student=student)
     file = take_home.export(taken, format, output or f"{study}-{taken.trial.id}")
-    typer.echo(file)
+    Console().show(str(file))
 
 
 @app.command()
@@ -70,7 +73,7 @@ def evaluate(
         if stored is not None:
             beside = (f"{stored:.6f}", f"{value:.6f}", f"{value - stored:+.1e}")
         table.add_row(name, *beside)
-    Console().print(table)
+    Console().show(table)
 
 
 def _look_here(named: str) -> None:

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from raykd.study.plan import Plan
 from raykd.study.study import Study
+from raykd.terminal import Console
 from raykd.train.loop import Row
 
 
@@ -26,10 +26,10 @@ class Display:
         self._first: tuple[float, int] | None = None  # when the first epoch came, and which it was
         self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
-            TextColumn("{task.description:<14}"),
+            TextColumn("{task.description:<14}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -45,7 +45,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.show(text)
 
     def teacher(self, row: Row, epochs: int) -> None:
         """Shows an epoch of the teacher's own training."""
@@ -79,13 +79,14 @@ class Display:
                 if self.best is None or score > self.best[0]:
                     self.best = (score, row.trial)
         epoch = rows[0].epoch
-        top = max((row for row in rows if row.state != "FAIL"), key=goal.score, default=rows[0])
-        note = f"{len(rows)} students, best {goal.metric} {top.metrics[goal.metric]:.4f}"
+        top = max((row for row in rows if row.state != "FAIL"), key=goal.score, default=None)
+        best = f"best {goal.metric} {top.metrics[goal.metric]:.4f}" if top else "all failed"
+        note = f"{len(rows)} students, {best}"
         ended = [f"{r.trial} {r.state.lower()}: {r.reason}" for r in rows if r.reason]
         name = f"cohort {plan.cohort}"
         self._bar(name, epoch, self.study.epochs, note)
         for line in ended:
-            self.say(f"  [yellow]{line}[/yellow]")
+            self.console.show(f"  {line}", style="yellow")
         if epoch == self.study.epochs or all(row.state != "RUNNING" for row in rows):
             self._bars.remove_task(self._tasks.pop(name))
         self._overall()

@@ -19,7 +19,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Study]:
 
     def run(self: Study, storage: str) -> None:
         if self.trials == 99:
-            raise ValueError("99 is too much")
+            raise ValueError("99 is too much for /photos[v2]")
+        if self.trials == 98:
+            raise RuntimeError("cohort 0000 failed: [/build/pair.cc:1] closed by [127.0.0.1]:1")
         studies.append(self)
         with open_store(storage, create=True).writer(self.name, SPEC):
             pass
@@ -44,5 +46,23 @@ def test_a_study_that_cannot_be_run_ends_the_script(
     with pytest.raises(SystemExit) as ended:
         study().main(["--trials", "99", "--storage", str(tmp_path)], after=lambda _: None)
     assert ended.value.code == 2
-    assert "99 is too much" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "99 is too much for /photos[v2]" in said
+    assert "To go on" not in said  # the same command would fail again
     assert not ran
+
+
+def test_a_study_that_failed_on_its_way_says_why_and_how_to_go_on(
+    study: Make,
+    ran: list[Study],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.orig_argv", ["python3", "study.py", "--data", "my photos [v2]"])
+    with pytest.raises(SystemExit) as ended:
+        study().main(["--trials", "98", "--storage", str(tmp_path)])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "[/build/pair.cc:1] closed by [127.0.0.1]:1" in said
+    assert said.endswith("python3 study.py --data 'my photos [v2]'\n")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,10 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(unbroken: Path, tmp_path: Pa
     os.kill(process.pid, signal.SIGINT)
     output = finish(process)
     assert process.returncode == 130, output
-    assert f"To go on: {TINY} --storage {tmp_path} --no-report" in output
+    assert (
+        f"{sys.executable} {TINY} --storage {tmp_path} --no-report\n"
+        in output.partition("go on: ")[2]
+    )
     assert "Traceback" not in output
     again = start(tmp_path)
     output = finish(again)
