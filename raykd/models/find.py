@@ -1,25 +1,24 @@
 """Model factories by name, for the command line; scripts import the factories themselves."""
 
 import inspect
-import pkgutil
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 
 from torch import nn
 
-import raykd.models
+from raykd.discovery import definitions, lookup
+
+PACKAGE = "raykd.models"
 
 
 def factories() -> dict[str, Callable[..., nn.Module]]:
     """The public functions of this folder that make a model without being told anything more."""
     known: dict[str, Callable[..., nn.Module]] = {}
-    for module in pkgutil.iter_modules(raykd.models.__path__):
-        family = import_module(f"raykd.models.{module.name}")
-        for name, function in inspect.getmembers(family, inspect.isfunction):
+    for name, modules in definitions(PACKAGE).items():
+        if len(modules) == 1 and inspect.isfunction(function := lookup(PACKAGE, name)):
             parameters = inspect.signature(function).parameters
             bare = all(p.default is not p.empty for p in parameters.values())
-            if function.__module__ == family.__name__ and "num_classes" in parameters and bare:
+            if "num_classes" in parameters and bare:
                 known[name] = function
     return known
 
@@ -33,7 +32,7 @@ def find(name: str) -> Callable[..., nn.Module]:
     Raises:
         ValueError: Neither knows the name.
     """
-    from raykd.models import imagenet
+    from raykd.models import imagenet  # torchvision takes a while to import
 
     known = factories()
     if name in known:

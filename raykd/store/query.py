@@ -176,7 +176,7 @@ class Study:
         """
         from raykd.store.to_optuna import to_optuna
 
-        return to_optuna(self)
+        return to_optuna(self.name, self.spec, self._trials(), self.metrics())
 
     def _trials(self) -> pa.Table:
         if self._table is None:

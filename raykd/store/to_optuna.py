@@ -2,9 +2,10 @@
 
 import math
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
+import pyarrow as pa
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -17,42 +18,47 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from raykd.store.spec import objective
 from raykd.store.trials import Trial, to_trial
 
-if TYPE_CHECKING:
-    from raykd.store.query import Study
 
-
-def to_optuna(study: "Study") -> optuna.Study:
+def to_optuna(
+    name: str, spec: dict[str, Any], trials_table: pa.Table, metrics: pa.Table
+) -> optuna.Study:
     """Returns the trials in the roles `search` and `first`, in the order of their numbers.
+
+    Args:
+        name: The study's.
+        spec: What `study.json` says.
+        trials_table: A row a trial, with the column `config`.
+        metrics: In long form: `trial, epoch, name, value`.
 
     User attributes are `trial, cohort, role, method, seed, config, metrics` and, if there is one,
     `reason`. A complete trial without a finite objective counts as failed, as Optuna demands.
     """
-    rows = [row for row in study._trials().to_pylist() if row["role"] in ("search", "first")]
+    rows = [row for row in trials_table.to_pylist() if row["role"] in ("search", "first")]
     trials = [to_trial(row) for row in rows]
     space = {
         name: _covering(
             optuna.distributions.json_to_distribution(text),
             [trial.config[name] for trial in trials if name in trial.config],
         )
-        for name, text in study.spec.get("space", {}).items()
+        for name, text in spec.get("space", {}).items()
     }
-    metric, _ = objective(study.spec)
+    metric, _ = objective(spec)
     curves: dict[str, dict[int, float]] = {}
-    for row in study.metrics().to_pylist():
+    for row in metrics.to_pylist():
         if row["name"] == metric:
             curves.setdefault(row["trial"], {})[row["epoch"]] = row["value"]
     directions = [
         StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE
-        for mode in study.spec["mode"]
+        for mode in spec["mode"]
     ]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # no "A new study created in memory"
     try:
-        made = optuna.create_study(study_name=study.name, directions=directions)
+        made = optuna.create_study(study_name=name, directions=directions)
     finally:
         optuna.logging.set_verbosity(verbosity)
     for row, trial in zip(rows, trials, strict=True):
-        values = [_value(trial, name) for name in study.spec["metric"]]
+        values = [_value(trial, name) for name in spec["metric"]]
         made.add_trial(_frozen(trial, row["time"], space, values, curves.get(trial.id, {})))
     return made
 
