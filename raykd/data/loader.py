@@ -1,6 +1,7 @@
 """Reads and decodes batches of photographs, in processes of its own."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from raykd.data.photo import DamagedImageError, Photo
 from raykd.data.source import Source
+
+LONGEST_TEMPORARY_FOLDER = 71
+"""Bytes of a path below which a decoding process can have its socket."""
 
 
 class Part(NamedTuple):
@@ -80,6 +84,7 @@ class Loader:
             multiprocessing_context=None if fork or not decoders else "spawn",
             pin_memory=device.type == "cuda",
             collate_fn=_as_it_is,
+            worker_init_fn=_settle if decoders else None,
             generator=torch.Generator(),  # the loader draws a seed; leave the global one alone
         )
 
@@ -129,6 +134,16 @@ class Decoder(Dataset[Decoded]):
             torch.from_numpy(source.target[positions][kept]),
             damaged,
         )
+
+
+def _settle(worker: int) -> None:
+    """Gives a decoding process a short temporary folder.
+
+    It offers its tensors at a socket there, `/pymp-…/listener-…`, whose path has at most 107 bytes,
+    or 103 on macOS. With a longer one the process could offer none and the loader waited for ever.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY_FOLDER:
+        tempfile.tempdir = "/tmp"
 
 
 def _as_it_is(decoded: Any) -> Any:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from raykd.report import tables, wording
 from raykd.report.results import Contender, Results
 from raykd.store import Store, StoreError, Study, open_store
+from raykd.store.address import refuse_credentials
 from raykd.terminal import Console
 
 EXIT_BAD_INPUT = 2
@@ -21,6 +22,16 @@ _CURVE = ("train_top1", "train_loss", "val_loss", "lr")  # shown beside the obje
 
 class PlainErrors(TyperGroup):
     """Commands whose bad input and warnings are one line each on stderr, not a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuses credentials before any other message can repeat a word with them."""
+        try:
+            for word in args:
+                refuse_credentials(word, "the command line")
+        except StoreError as error:
+            _say(f"error: {error}")
+            raise typer.Exit(EXIT_BAD_INPUT) from None
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that was asked for."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from raykd.store.address import has_credentials
 from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
@@ -264,11 +265,17 @@ def _client(session: Any, *, quick: bool) -> Any:
         max_pool_connections=Bucket.threads,
     )
     try:
-        return session.create_client("s3", config=config)
-    except ValueError as error:
+        client = session.create_client("s3", config=config)
+    except ValueError:  # its message has the address, and that may have a password
         raise StoreError(
             "AWS_ENDPOINT_URL is not an address; use http://host:port or https://host"
-        ) from error
+        ) from None
+    if has_credentials(client.meta.endpoint_url):
+        raise StoreError(
+            "AWS_ENDPOINT_URL holds a user or a password, which S3 does not ask for; use"
+            " http://host:port or https://host, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return client
 
 
 def _address(url: str) -> str:

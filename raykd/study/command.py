@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 import raykd.data
-from raykd.store import open_store
+from raykd.store import StoreError, open_store
+from raykd.store.address import refuse_credentials
 from raykd.study.origin import command as started_by
 from raykd.study.study import After, MakeData, Study
 from raykd.terminal import Console
@@ -24,6 +25,7 @@ EXIT_INTERRUPTED = 130
 
 def run(study: Study, arguments: Sequence[str] | None = None, after: After | None = None) -> None:
     """Parses the command line, runs the study and shows what came out."""
+    _refuse_credentials(arguments)
     _parse(_command(study, after), arguments)
 
 
@@ -31,6 +33,7 @@ def run_one(
     studies: Mapping[str, Study], option: str, arguments: Sequence[str] | None = None
 ) -> None:
     """The same for a script of several studies: `--<option>` names one, by default the first."""
+    _refuse_credentials(arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument(f"--{option}", choices=list(studies))
     default = os.environ.get(f"RAYKD_{option.upper()}") or next(iter(studies))
@@ -51,6 +54,22 @@ def run_one(
     parameters = inspect.signature(command).parameters.values()
     main.__signature__ = inspect.Signature([choice, *parameters])  # type: ignore[attr-defined]
     _parse(main, arguments)
+
+
+def _refuse_credentials(arguments: Sequence[str] | None) -> None:
+    """Ends the process where a word or a variable has credentials, before any message repeats it.
+
+    The command line is stored in `study.json`, and whoever lists processes sees it.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    given = [("the command line", word) for word in words]
+    given += [item for item in os.environ.items() if item[0].startswith("RAYKD_")]
+    try:
+        for what, text in given:
+            refuse_credentials(text, what)
+    except StoreError as error:
+        Console(stderr=True).show(str(error), style="red")
+        raise SystemExit(EXIT_BAD_INPUT) from None
 
 
 def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> None:

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import raykd
 from raykd.store import StoreError, open_store
 from raykd.study.capacity import growth
-from raykd.study.cluster import named
+from raykd.study.cluster import named, own_folders
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "botocore", "numpy")
 CLOCK_SECONDS = 5.0
@@ -96,6 +96,7 @@ def examine(wishes: Wishes) -> Iterator[Finding]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             include_dashboard=None if address else False,
+            **({} if address else own_folders()),
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         yield Finding("fault", _unreached(address, error))

@@ -17,6 +17,7 @@ from torch.cuda import is_available as cuda_is_there
 
 from raykd.data import Data
 from raykd.store import Folder, Store, open_store
+from raykd.store.address import refuse_credentials
 from raykd.study import actors, capacity
 from raykd.study.bridge import Bridge
 from raykd.study.check import check
@@ -63,8 +64,9 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
     console = Console()
     data, source = check(study)
     store = open_store(storage, create=True)
+    spec = _spec(study, data, source, store.folder)
     with (
-        store.writer(study.name, _spec(study, data, source, store.folder)) as writer,
+        store.writer(study.name, _without_credentials(spec)) as writer,
         cluster(dashboard=_trains(study)) as ours,
     ):
         means = _means(study, ours)
@@ -112,6 +114,27 @@ def _spec(study: Study, data: Data, source: Source, folder: Folder) -> dict[str,
         "made_by": {"student": locate(fitted(study.student, data)), "data": locate(study.data)},
         **origin(),
     }
+
+
+def _without_credentials(spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of `study.json`; refuses it where a text in it has credentials.
+
+    Raises:
+        ValueError: An argument of the data, a network or the script is such an address.
+    """
+
+    def walk(value: Any, place: str) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(item, f"{place}.{key}" if place else key)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                walk(item, place)
+        elif isinstance(value, str):
+            refuse_credentials(value, f"{place}, which study.json would hold,")
+
+    walk(spec, "")
+    return spec
 
 
 def _given(source: Source, folder: Folder) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_from_s3(monkeypatch):
 def test_credentials_in_the_address_are_not_repeated():
     with pytest.raises(ValueError, match="the weights holds credentials") as caught:
         load_weights(resnet8w6(10), "s3://somebody:a/secret@bucket/t.safetensors")
-    assert "secret" not in str(caught.value).split("AWS_")[0]
+    assert "a/secret" not in str(caught.value)
 
 
 def test_wrong_sha256_loads_nothing():

@@ -29,6 +29,7 @@ SECRET = "wJalr/XUtn+FEMI%K7@MDENG?bPx#Rfi=CY"
         "gs://AKIA:{}@bucket",
         "--storage=s3://AKIA:{}@bucket/x",
         "--storage=s3:AKIA:{}@bucket/x",
+        "python study.py --data s3://bucket 's3://AKIA:{}@bucket/x' --epochs 3",
     ],
 )
 def test_credentials_are_refused_and_not_repeated(form, secret):
@@ -54,7 +55,8 @@ def test_credentials_are_refused_and_not_repeated(form, secret):
         "http://host:9000",
         "ray://head:10001",
         "--storage=s3://bucket/x",
+        "python study.py --storage s3://bucket --note a:b@c",
     ],
 )
 def test_other_addresses_pass(text):
-    refuse_credentials(text)
+    refuse_credentials(text, "--data")
