@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from statistics import fmean
 
 from rich.console import Group
 from rich.table import Table
 
-from raykd.report import wording
 from raykd.report.published import Row, cifar100, relative_improvement
 from raykd.report.results import Contender
 
@@ -27,8 +25,7 @@ def beside(ours: Mapping[str, Mapping[str, Contender]]) -> Group:
     for column in ("ours", "published", "over KD", "published"):
         table.add_column(column, justify="right")
     for pair, methods in ours.items():
-        whole = "kd" in methods and methods["kd"].state == "COMPLETE"
-        kd = _top1(methods["kd"]) if whole else math.nan
+        kd = _top1(methods["kd"]) if "kd" in methods else math.nan
         for name, contender in methods.items():
             table.add_row(pair, *_cells(name, pair, contender, kd))
         table.add_section()
@@ -43,9 +40,9 @@ def beside(ours: Mapping[str, Mapping[str, Contender]]) -> Group:
 def _cells(name: str, pair: str, contender: Contender, kd: float) -> list[str]:
     row = cifar100().get(name)
     mine, spread = _top1(contender), contender.std(TEST)
-    told = _number(mine, spread and 100 * spread)
-    if contender.state != "COMPLETE":
-        mine, told = math.nan, wording.STATES[contender.state]
+    told = contender.text_or_state(TEST)
+    if math.isfinite(mine):
+        told = _number(mine, spread and 100 * spread)
     published = "" if row is None else _number(row.top1.get(pair), row.std.get(pair))
     baseline = cifar100()["kd"].top1.get(pair)
     gains = [mine - kd, math.nan]
@@ -66,7 +63,7 @@ def _improvements(ours: Mapping[str, Mapping[str, Contender]]) -> list[str]:
     mine: dict[str, dict[str, float]] = {}
     for pair, methods in ours.items():
         for name, contender in methods.items():
-            if contender.state == "COMPLETE":
+            if math.isfinite(_top1(contender)):
                 mine.setdefault(name, {})[pair] = _top1(contender)
     told = {name: _only(row, mine.get(name, {})) for name, row in cifar100().items()}
     lines = []
@@ -93,4 +90,4 @@ def _only(row: Row, pairs: Mapping[str, float]) -> dict[str, float]:
 
 
 def _top1(contender: Contender) -> float:
-    return 100 * fmean(contender.values(TEST))
+    return 100 * contender.mean(TEST)

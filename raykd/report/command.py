@@ -155,7 +155,10 @@ def curve(
         return
     usual = [*tables.with_test(found.spec["metric"]), *_CURVE]
     shown = metric or [name for name in usual if name in known]
-    _show(f"trial {trial}")
+    known_of = found.trial(trial)
+    ended = "" if known_of.state == "COMPLETE" else f", {wording.STATES[known_of.state]}"
+    why = f": {known_of.reason}" if known_of.reason else ""
+    _show(f"trial {trial}{ended}{why}")
     _show(tables.curve(table.to_pylist(), shown))
 
 

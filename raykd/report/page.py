@@ -90,10 +90,11 @@ def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:
         return ""
     colours = {line.contender.name: line.colour for line in drawn}
     metric = results.metric
-    metrics = [m for m in with_test(list(results.objectives)) if _any(m, rows)]
+    metrics = [m for m in with_test(list(results.objectives)) if m == metric or _any(m, rows)]
     if "params" not in metrics and _any("params", rows):
         metrics.append("params")
-    plain = next((row.contender for row in rows if row.kind == "plain"), None)
+    plains = [row.contender for row in rows if row.kind == "plain"]
+    plain = next((ours for ours in plains if ours.text(metric)), None)
     head = ["", *map(wording.title, metrics), "best epoch", *(["over plain"] if plain else [])]
     body = []
     for row in rows:
@@ -102,12 +103,10 @@ def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:
         own = plain is None or row.kind in ("teacher", "plain")
         cells = [
             key + escape(row.label),
-            *(escape(ours.text(m)) for m in metrics),
+            *(escape(ours.text_or_state(m) if m == metric else ours.text(m)) for m in metrics),
             "" if row.kind == "teacher" else escape(ours.best_text(metric)),
             *([] if plain is None else ["" if own else escape(ours.gain(plain, metric))]),
         ]
-        if not ours.text(metric):
-            cells[1] = wording.STATES[ours.state]
         body.append(cells)
     note = "Values after the last epoch. Best epoch: its validation, its number beside."
     best = len(rows) - 1 if rows[-1].kind == "best" else None
@@ -172,7 +171,8 @@ def _figures(
     if len(results.objectives) > 1:
         yield _front(results, found)
     history = searched.history(results, found, drawn)
-    references = [line for line in drawn if line.kind != "best"]
+    ended = [line for line in drawn if line.contender.text(results.metric)]
+    references = [line for line in ended if line.kind != "best"]
     keys = _keys(references, ("best so far", plots.COLOURS["best"]), ("trials", plots.FAINT))
     note = "Each complete trial after its last epoch, in the order of asking."
     yield markup.figure("The search", history, note, keys)

@@ -42,15 +42,19 @@ def lines(compared: Sequence[Compared]) -> list[Line]:
             continue
         colour = next(more) if row.kind in used else COLOURS[row.kind]
         used.add(row.kind)
-        drawn.append(Line(row.label, colour, row.contender, row.kind))
+        state = row.contender.state
+        ended = "" if state == "COMPLETE" else f" ({wording.STATES[state]})"
+        drawn.append(Line(row.label + ended, colour, row.contender, row.kind))
     return drawn
 
 
 def learning_curves(results: Results, drawn: Sequence[Line]) -> go.Figure | str:
     """The objective by epoch: all trials faint, the best and the references in their colours."""
+    trials = [trial for contender in results.contenders for trial in contender.trials]
+    failed = {(trial.id, trial.epoch) for trial in trials if trial.state == "FAIL"}
     points: dict[str, dict[int, float]] = {}
     for row in results.study.metrics().to_pylist():
-        if row["name"] == results.metric:
+        if row["name"] == results.metric and (row["trial"], row["epoch"]) not in failed:
             points.setdefault(row["trial"], {})[row["epoch"]] = row["value"]
     shown = [line for line in drawn if line.kind != "teacher"]
     coloured = {line.contender.name for line in shown}
@@ -65,7 +69,7 @@ def learning_curves(results: Results, drawn: Sequence[Line]) -> go.Figure | str:
     if not last:
         return "There are no reports yet."
     for line in drawn:
-        if line.kind == "teacher":
+        if line.kind == "teacher" and math.isfinite(line.contender.mean(results.metric)):
             figure.add_trace(across(line, results.metric, [1, max(last, 2)]))
     style(figure, 420)
     figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if last <= 10 else None)
@@ -117,7 +121,7 @@ def across(line: Line, metric: str, span: Sequence[int | float]) -> go.Scatter:
     """A contender's value after the last epoch as a dashed line across the figure."""
     return go.Scatter(
         x=list(span),
-        y=[finite(line.contender.mean(metric))] * len(span),
+        y=[line.contender.mean(metric)] * len(span),
         mode="lines",
         line={"color": line.colour, "width": 2, "dash": "dash"},
         hovertemplate=f"{escape(line.label)}: %{{y}}<extra></extra>",

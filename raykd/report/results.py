@@ -50,9 +50,16 @@ class Contender:
         return "; ".join(dict.fromkeys(trial.reason for trial in self.trials if trial.reason))
 
     def values(self, metric: str) -> list[float]:
-        """A metric, `params` or `cost_<name>` of each trial after its last epoch; NaN if none."""
+        """A metric, `params` or `cost_<name>` of each trial after the last epoch.
+
+        NaN for a trial that has none, and for one that is not complete: what it reported before it
+        was dropped, or with the weights that it failed with, is not what the setting achieves.
+        """
         found = []
         for trial in self.trials:
+            if trial.state != "COMPLETE":
+                found.append(math.nan)
+                continue
             fallback: float | None = trial.cost.get(metric.removeprefix("cost_"))
             if metric == "params":
                 fallback = trial.params
@@ -61,7 +68,10 @@ class Contender:
         return found
 
     def mean(self, metric: str) -> float:
-        """The mean over the trials after the last epoch; NaN if one has none."""
+        """The mean over the trials after the last epoch; NaN if one has none.
+
+        Without the trials that failed it would flatter settings that fail often.
+        """
         return fmean(self.values(metric))
 
     def std(self, metric: str) -> float | None:
@@ -72,8 +82,16 @@ class Contender:
         return stdev(values)
 
     def text(self, metric: str) -> str:
-        """A metric after the last epoch, in words."""
+        """A metric after the last epoch, in words; "" if there is none."""
         return wording.value(metric, self.mean(metric), self.std(metric))
+
+    def text_or_state(self, metric: str) -> str:
+        """The same, or in what state it is without one; of replicates, how many are."""
+        if (text := self.text(metric)) or self.state == "COMPLETE":
+            return text or "none"
+        word = wording.STATES[self.state]
+        count = sum(trial.state == self.state for trial in self.trials)
+        return word if len(self.trials) == 1 else f"{word} ({count} of {len(self.trials)} seeds)"
 
     def gain(self, other: "Contender", metric: str) -> str:
         """The difference of a metric to another's, in words."""
@@ -83,7 +101,7 @@ class Contender:
         """A metric at the best epoch, the epoch beside it."""
         best = [trial.best.get(metric, math.nan) for trial in self.trials]
         epochs = sorted({trial.best_epoch for trial in self.trials if trial.best_epoch})
-        if not epochs or math.isnan(fmean(best)):
+        if self.state != "COMPLETE" or not epochs or not math.isfinite(fmean(best)):
             return ""
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
         return f"{wording.value(metric, fmean(best))} ({span})"

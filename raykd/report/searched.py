@@ -108,7 +108,7 @@ def history(results: Results, found: Searched, drawn: Sequence[Line]) -> go.Figu
     number = len(found.first.get_trials(deepcopy=False))
     span = [-0.5, number - 0.5]
     for line in drawn:
-        if line.kind != "best":
+        if line.kind != "best" and math.isfinite(line.contender.mean(results.metric)):
             figure.add_trace(across(line, results.metric, span))
     style(figure, 420)
     figure.update_xaxes(title_text="trial", range=span, dtick=1 if number <= 10 else None)
@@ -160,17 +160,26 @@ def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
         return "Parallel coordinates need a searched parameter and at least two complete trials."
     name = wording.title(results.metric).replace(" ", "<br>", 1)
     shown = found.first.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    shown.sort(key=lambda trial: trial.values[0], reverse=results.mode == "min")
-    shown = shown[-MOST_LINES:]  # the best are drawn last, above the others
+    shown.sort(key=lambda trial: trial.values[0], reverse=results.mode == "max")
+    shown = shown[:MOST_LINES]
     with _quiet():
         best = optuna.create_study(direction=found.first.direction)
     best.add_trials(shown)
     params = [name for name in found.parameters if any(name in trial.params for trial in shown)]
     figure = visualization.plot_parallel_coordinate(best, params=params, target_name=name)
-    *traces, bar = figure.data
-    worst, span = shown[0].values[0], shown[-1].values[0] - shown[0].values[0]
-    for trace, trial in zip(traces, shown, strict=True):  # Optuna draws a trace a trial
-        place = (trial.values[0] - worst) / span if span else 1.0
+    *traces, bar = figure.data  # a trace a trial, in an order of Optuna's own
+    alike = shown[0].values[0] == shown[-1].values[0]
+
+    def goodness(trace: go.Scatter) -> float:
+        """0 for the worst, 1 for the best: where it crosses the objective's axis, the first one."""
+        if alike:
+            return 1.0
+        return float(trace.y[0] if results.mode == "max" else 1 - trace.y[0])
+
+    traces.sort(key=goodness)  # the best are drawn last, above the others
+    figure.data = (*traces, bar)
+    for trace in traces:
+        place = min(1.0, max(0.0, goodness(trace)))
         [colour] = sample_colorscale(_SCALE, [place])
         strong = place**3  # most trials lie near the best
         trace.update(line={"color": colour, "width": 1 + 1.5 * strong}, opacity=0.4 + 0.55 * strong)

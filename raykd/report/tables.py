@@ -31,7 +31,7 @@ def summary(results: Results) -> RenderableType:
         own = plain is None or row.kind in ("teacher", "plain")
         table.add_row(
             Text(row.label),
-            ours.text(metric) or wording.STATES[ours.state],
+            ours.text_or_state(metric),
             *([ours.text(test)] if test else []),
             "" if row.kind == "teacher" else ours.best_text(metric),
             "" if plain is None or own else ours.gain(plain, metric),
@@ -39,6 +39,11 @@ def summary(results: Results) -> RenderableType:
         )
     what = wording.title(metric).removeprefix("validation ")
     lines = [Text(f"{what} after the last epoch; the best epoch by validation, its number beside")]
+    lines += [
+        Text(f"{row.label} {wording.STATES[row.contender.state]}: {row.contender.reason}")
+        for row in rows
+        if row.contender.reason
+    ]
     lines.append(Text(results.progress))
     if ranked := results.ranked():
         settings = wording.settings(ranked[0].config) or "nothing was searched"
@@ -72,12 +77,13 @@ def trials(study: Study) -> Table:
     _add_numbers(table, ["epoch", *metrics, *names])
     table.add_column("reason", overflow="fold")
     for row in rows.to_pylist():
+        alive = row["state"] != "FAIL"  # what failed has reported something, which is no result
         table.add_row(
             Text(row["trial"]),
             row["role"],
             wording.STATES[row["state"]],
             "" if row["epoch"] is None else str(row["epoch"]),
-            *(_number(metric, row[f"last_{metric}"]) for metric in metrics),
+            *(_number(metric, row[f"last_{metric}"] if alive else None) for metric in metrics),
             *(_setting(row[f"config_{name}"]) for name in names),
             Text(row["reason"]),
         )

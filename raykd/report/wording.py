@@ -30,8 +30,8 @@ def is_share(metric: str) -> bool:
 
 
 def value(metric: str, mean: float, std: float | None = None) -> str:
-    """A metric's value, with the standard deviation where there are replicates; "" for NaN."""
-    if math.isnan(mean):
+    """A metric's value, with the standard deviation of replicates; "" if it is not finite."""
+    if not math.isfinite(mean):
         return ""
     if metric == "params" and mean.is_integer():
         return f"{int(mean):,}"
@@ -42,8 +42,8 @@ def value(metric: str, mean: float, std: float | None = None) -> str:
 
 
 def gain(metric: str, difference: float) -> str:
-    """A difference of a metric, in percentage points for shares; "" for NaN."""
-    if math.isnan(difference):
+    """A difference of a metric, in percentage points for shares; "" if not finite."""
+    if not math.isfinite(difference):
         return ""
     if is_share(metric):
         return f"{100 * difference:+.2f}"

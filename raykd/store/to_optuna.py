@@ -71,7 +71,7 @@ def _frozen(
     curve: dict[int, float],
 ) -> FrozenTrial:
     """Makes Optuna's record of a trial."""
-    finite = all(value == value for value in values)
+    finite = all(map(math.isfinite, values))
     state = TrialState[trial.state]
     if state == TrialState.COMPLETE and not finite:
         state = TrialState.FAIL

@@ -251,6 +251,28 @@ def constant(root):
     return write(root, records)
 
 
+def failed(root):
+    """References, given and searched settings that failed, each with the best value of all."""
+    nan = "val_loss became nan in epoch 8"
+    best = [*curve(0.5)[:-1], 0.99]
+    records = teacher()
+    for seed, suffix in enumerate(("", "-s1")):
+        where = {"cohort": f"0000{suffix}", "seed": seed}
+        lost = {"state": "FAIL", "reason": nan}
+        late = lost if suffix else {}
+        records += whole(
+            f"vanilla{suffix}", -1, {}, best, method="vanilla", role="reference", **lost, **where
+        )
+        records += whole(
+            f"kd{suffix}", -1, {}, best, method="kd", role="reference", **late, **where
+        )
+        records += whole(f"0000{suffix}", 0, {"alpha": 1.01}, best, role="first", **lost, **where)
+        records += whole(f"0001{suffix}", 1, {"alpha": 1.2}, curve(0.7), **where)
+        records += whole(f"0002{suffix}", 2, {"alpha": 1.3}, best, **late, **where)
+        records += whole(f"0003{suffix}", 3, {"alpha": 1.4}, best[-2:], state="PRUNED", **where)
+    return write(root, records, space={"alpha": SPACE["alpha"]}, seeds=2)
+
+
 @pytest.fixture(scope="session")
 def made():
     """The makers, each called with a root."""
@@ -265,6 +287,7 @@ def made():
         no_space=no_space,
         one_parameter=one_parameter,
         constant=constant,
+        failed=failed,
         write=write,
         whole=whole,
         curve=curve,

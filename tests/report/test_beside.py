@@ -79,7 +79,17 @@ def test_relative_improvement_over_the_same_pairs(ours):
 def test_what_failed_has_no_number(ours):
     ours[PAIR]["itrd"] = contender("itrd", 0.73, state="FAIL")
     text = shown(ours)
-    assert row(text, "ITRD, L_corr + L_mi")[0] == "failed"
+    assert row(text, "ITRD, L_corr + L_mi") == ["failed", *("71.47", "±", "0.07"), "+0.81"]
+    assert "relative improvement" not in text
+
+
+@pytest.mark.parametrize("lost", [{"state": "FAIL"}, {"state": "COMPLETE"}])
+def test_nothing_is_over_a_baseline_without_a_number(ours, lost):
+    ours[PAIR]["kd"] = contender("kd", float("nan"), **lost)
+    text = shown(ours)
+    assert row(text, "KD") == ["failed" if lost["state"] == "FAIL" else "none", "70.66"]
+    assert row(text, "ReviewKD")[-2:] == ["71.89", "+1.23"]
+    assert "nan" not in text
     assert "relative improvement" not in text
 
 

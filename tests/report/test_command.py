@@ -66,6 +66,16 @@ def test_curve(root, study):
     assert run("curve", root).stdout.startswith("trial 0019\n")  # the best one
 
 
+def test_what_failed_is_said_to_have(made, tmp_path):
+    made.failed(tmp_path)
+    assert [row["name"] for row in answer("best", tmp_path)] == ["0001"]
+    assert [row["name"] for row in answer("pareto", tmp_path)] == ["0001"]
+    first = run("curve", tmp_path, "made", "kd-s1").stdout.splitlines()[0]
+    assert first == "trial kd-s1, failed: val_loss became nan in epoch 8"
+    states = {row["trial"]: row["state"] for row in answer("trials", tmp_path)}
+    assert (states["kd"], states["kd-s1"]) == ("COMPLETE", "FAIL")
+
+
 def test_pareto(made, tmp_path):
     study = made.several(tmp_path)
     rows = answer("pareto", tmp_path)

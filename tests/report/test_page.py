@@ -125,6 +125,21 @@ def test_small_and_odd_studies(made, tmp_path, name, texts):
     assert "nan" not in seen.text.replace("nan in", "").split()[:200]
 
 
+def test_what_failed_has_no_number_gain_or_line(made, tmp_path):
+    seen = Page(page(Results(made.failed(tmp_path))))
+    assert "99.00" not in seen.text
+    assert "over plain" not in seen.text
+    assert "KDfailed (1 of 2 seeds)" in seen.text
+    curves, history, *_ = seen.figures
+    named = {trace["name"]: trace for trace in curves["data"]}
+    assert 0.99 not in named["KD (failed)"]["y"]
+    assert not [trace["name"] for trace in history["data"] if "failed" in trace["name"]]
+    levels = [
+        shape["y0"] for figure in seen.figures for shape in figure["layout"].get("shapes", [])
+    ]
+    assert 0.99 not in levels
+
+
 def test_long_lists_are_cut_and_say_so(made, tmp_path, monkeypatch):
     monkeypatch.setattr("raykd.report.page._UNFINISHED", 1)
     monkeypatch.setattr("raykd.report.plots.MOST_CURVES", 3)

@@ -55,6 +55,37 @@ def test_one_unfinished_replicate_keeps_a_setting_out(made, tmp_path):
     assert results.progress == "2 trials with 2 seeds each: 1 complete, 1 failed"
 
 
+def test_what_did_not_complete_has_no_value(made, tmp_path):
+    results = Results(made.failed(tmp_path))
+    told = {c.name: c.text_or_state("val_top1") for c in results.contenders}
+    assert told == {
+        "teacher": "94.12%",
+        "vanilla": "failed (2 of 2 seeds)",
+        "kd": "failed (1 of 2 seeds)",
+        "0000": "failed (2 of 2 seeds)",
+        "0001": "70.00 ± 0.00%",
+        "0002": "failed (1 of 2 seeds)",
+        "0003": "pruned (2 of 2 seeds)",
+    }
+    assert [c.name for c in results.ranked()] == ["0001"]
+    assert [c.name for c in results.pareto({"val_top1": "max", "params": "min"})] == ["0001"]
+    plain, kd = (row.contender for row in results.compared()[1:3])
+    for other in (plain, kd, results.contenders[0]):
+        assert other.gain(plain, "val_top1") == plain.gain(other, "val_top1") == ""
+    assert kd.best_text("val_top1") == kd.text("test_top1") == kd.text("params") == ""
+
+
+def test_complete_without_a_finite_value_is_no_result(made, tmp_path):
+    records = [
+        *made.whole("0000", 0, {"alpha": 1.0}, [math.inf]),
+        *made.whole("0001", 1, {"alpha": 1.1}, [math.nan]),
+        *made.whole("0002", 2, {"alpha": 1.2}, made.curve(0.8)),
+    ]
+    results = Results(made.write(tmp_path, records))
+    assert [c.text_or_state("val_top1") for c in results.contenders] == ["none", "none", "80.00%"]
+    assert [c.name for c in results.ranked()] == ["0002"]
+
+
 def test_front_is_the_stores_where_there_is_one_seed(made, tmp_path):
     study = made.several(tmp_path)
     objectives = {"val_top1": "max", "params": "min"}

@@ -1,6 +1,9 @@
+import itertools
+import random
 import warnings
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raykd.report import plots, searched
 from raykd.report.results import Results
@@ -84,6 +87,51 @@ def test_parallel_coordinates_of_a_loss_draw_the_smallest_last(made, tmp_path):
     results, view, _ = found(made.write(tmp_path, records, metric=["val_loss"], mode=["min"]))
     *traces, _ = searched.parallel_coordinates(results, view).data
     assert traces[-1].y[0] == 0
+
+
+CHOICES = {
+    "numbers": CategoricalDistribution([64, 4, 16]),  # Optuna reorders the lines by their value
+    "decimals": CategoricalDistribution([0.5, 10, 0.001]),
+    "texts": CategoricalDistribution(["layer3", "None", "[red]x"]),
+    "mixed": CategoricalDistribution([None, True, "a"]),
+    "booleans": CategoricalDistribution([True, False]),
+    "log": FloatDistribution(0.001, 10, log=True),
+    "whole": IntDistribution(1, 9),
+    "fixed": CategoricalDistribution([3]),
+}
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("metric", ["val_top1", "val_loss"])
+def test_every_line_of_parallel_coordinates_has_the_colour_of_its_own_trial(
+    made, tmp_path, metric, mode
+):
+    dice, records, values = random.Random(3), [], {}
+    named = ("numbers", "decimals", "texts")  # these tell the trials apart
+    settings = list(itertools.product(*(CHOICES[name].choices for name in named)))
+    for number, setting in enumerate(dice.sample(settings, 12)):
+        others = {
+            name: dice.choice(item.choices) if hasattr(item, "choices") else 1 + dice.randrange(8)
+            for name, item in CHOICES.items()
+        }
+        config, value = {**others, **dict(zip(named, setting, strict=True))}, dice.random()
+        records += made.whole(f"{number:04d}", number, config, [value])
+        values[tuple(map(str, setting))] = value if metric == "val_top1" else 4 * (1 - value)
+    study = made.write(tmp_path, records, space=CHOICES, metric=[metric], mode=[mode])
+    results, view, _ = found(study)
+    *traces, _ = searched.parallel_coordinates(results, view).data
+    assert len(traces) == 12
+    low, high = min(values.values()), max(values.values())
+    for trace in traces:
+        said = dict(trace.customdata)
+        value = values[tuple(said[name] for name in named)]
+        place = (value - low) / (high - low)
+        assert trace.y[0] == pytest.approx(place)
+        goodness = place if mode == "max" else 1 - place
+        assert trace.line.width == pytest.approx(1 + 1.5 * goodness**3)
+    assert traces[-1].line.color == "rgb(31, 119, 208)"
+    widths = [trace.line.width for trace in traces]
+    assert widths == sorted(widths)
 
 
 def test_many_trials_are_cut_to_the_best(study, monkeypatch):

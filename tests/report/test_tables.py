@@ -50,6 +50,18 @@ def test_summary_of_nothing(made, tmp_path):
     assert "nothing was searched" in shown(tables.summary(Results(made.no_space(tmp_path / "c"))))
 
 
+def test_what_failed_shows_no_number(made, tmp_path):
+    study = made.failed(tmp_path)
+    text = shown(tables.summary(Results(study)), 120)
+    assert row(text, "plain student").strip().endswith("failed (2 of 2 seeds)")
+    assert row(text, "KD").strip().endswith("failed (1 of 2 seeds)")
+    assert "99" not in text
+    assert "KD failed: val_loss became nan in epoch 8" in text
+    lines = shown(tables.trials(study), 160)
+    assert "99" not in row(lines, "kd-s1")
+    assert "99.00%" in row(lines, "0003 ")  # pruned, after the epoch that is named beside
+
+
 def test_markup_in_stored_text_stays_text(made, tmp_path):
     study = made.hostile(tmp_path)
     results = Results(study)
