@@ -1,11 +1,16 @@
 """From a compressed photograph to what the networks see of it, before normalisation."""
 
+import io
+import struct
+import zlib
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import decode_image
 from torchvision.transforms.v2 import functional as transforms
@@ -16,6 +21,25 @@ AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
 """Of the random resized crop, as published with Inception and used for ImageNet ever since."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+MAX_RATIO = 1000
+"""Longer side over shorter side of an image; resizing the shorter side to 256 pixels makes an image
+of this shape take 200 MB."""
+PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+"""Whatever Pillow's decoders, which are written in Python, raise at damaged files; `RuntimeError`
+is torchvision's."""
 
 
 class DamagedImageError(ValueError):
@@ -70,18 +94,42 @@ class Photo:
 
 
 def decode(data: bytes) -> UInt8[Tensor, "3 H W"]:
-    """Returns a JPEG, PNG or WebP image in RGB (`benchmarks/decode.py` has the alternatives).
+    """Returns a JPEG, PNG, WebP or GIF image in RGB; of a moving picture, the first frame.
+
+    torchvision decodes JPEG and WebP, for it is quicker (`benchmarks/decode.py`). Pillow decodes
+    the rest: with torchvision a damaged PNG can end the process, and moving pictures have another
+    shape. Transparency and EXIF orientation are ignored.
 
     Raises:
-        DamagedImageError: `data` is no image.
+        DamagedImageError: `data` is no such image, or it is damaged or too large.
     """
     try:
-        image: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
-    except (RuntimeError, ValueError) as error:  # ValueError: no bytes at all
-        raise DamagedImageError(str(error).splitlines()[0]) from error
-    if image.dtype != torch.uint8:  # PNG with 16 bits
-        image = transforms.to_dtype(image, torch.uint8, scale=True)
-    return image
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:  # reads the header only
+            short, long = sorted(picture.size)
+            if long > MAX_RATIO * short:
+                raise DamagedImageError(f"a side is more than {MAX_RATIO} times the other")
+            moving = picture.format == "WEBP" and getattr(picture, "n_frames", 1) > 1
+            if picture.format in ("PNG", "GIF") or moving:
+                return _pixels(picture)
+        return decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
+    except UnidentifiedImageError as error:
+        begins = f"it begins with {data[:12]!r}" if data else "it is empty"
+        raise DamagedImageError(f"no JPEG, PNG, WebP or GIF image: {begins}") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DamagedImageError(f"it says that it has more than {limit:,} pixels") from error
+    except PILLOW_ERRORS as error:
+        raise DamagedImageError((str(error) or repr(error)).splitlines()[0]) from error
+
+
+def _pixels(picture: Image.Image) -> UInt8[Tensor, "3 H W"]:
+    picture.info.pop("transparency", None)  # of which Pillow warns when it is dropped
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+    else:
+        pixels = np.array(picture.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def resized_crop(

@@ -1,21 +1,39 @@
+import contextlib
 import io
+import multiprocessing
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.stats import ks_2samp
+from torchvision.io import decode_image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
 from raykd.data.photo import DamagedImageError, Photo, decode, resized_crop
 
 
-def encoded(kind="JPEG", mode="RGB", size=(50, 37)):
-    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+def noise(size=(50, 37), seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def encoded(kind="JPEG", mode="RGB", size=(50, 37), **options):
     out = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(out, kind)
+    noise(size).convert(mode).save(out, kind, **options)
     return out.getvalue()
+
+
+def decode_damaged(kind, mode):
+    """Decodes files with one wrong bit each; other errors than the expected one end it with 1."""
+    whole = encoded(kind, mode, (20, 16))
+    for bit in range(0, 8 * len(whole), max(1, 8 * len(whole) // 600)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        with contextlib.suppress(DamagedImageError):
+            decode(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -25,8 +43,12 @@ def encoded(kind="JPEG", mode="RGB", size=(50, 37)):
         ("JPEG", "L"),
         ("JPEG", "CMYK"),
         ("PNG", "RGBA"),
+        ("PNG", "LA"),
         ("PNG", "P"),
+        ("PNG", "1"),
         ("WEBP", "RGB"),
+        ("WEBP", "RGBA"),
+        ("GIF", "P"),
     ],
 )
 def test_decodes_what_pillow_does(kind, mode):
@@ -43,10 +65,57 @@ def test_decodes_16_bits():
     assert (image == 128).all()
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", encoded()[:-10], encoded("PNG")[:300]])
-def test_damaged(data):
-    with pytest.raises(DamagedImageError):
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_png_has_the_pixels_of_torchvisions_decoder(mode):
+    data = encoded("PNG", mode)
+    theirs = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
+    ours = decode(data)
+    assert ours.equal(theirs)
+    assert ours.stride() == theirs.stride()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_a_moving_picture_is_its_first_frame(kind):
+    frames = [noise(seed=number) for number in range(3)]
+    out, first = io.BytesIO(), io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {}
+    frames[0].save(out, kind, save_all=True, append_images=frames[1:], **options)
+    frames[0].save(first, kind, **options)
+    assert decode(out.getvalue()).equal(decode(first.getvalue()))
+
+
+def test_transparency_in_a_palette_is_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(encoded("PNG", "P", transparency=bytes(range(256)))).shape == (3, 37, 50)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"no image at all", "it begins with b'no image at "),
+        (encoded("BMP"), "no JPEG, PNG, WebP or GIF image: it begins with b'BM"),
+        (encoded()[:-10], "incomplete or truncated"),
+        (encoded("PNG")[:300], "truncated"),
+        (encoded("PNG", "1", (30_000, 30_000)), "more than 178,956,970 pixels"),
+        (encoded("PNG", "1", (1, 1001)), "a side is more than 1000 times the other"),
+    ],
+)
+def test_damaged(data, reason):
+    with pytest.raises(DamagedImageError, match=reason):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGB"), ("PNG", "P"), ("JPEG", "RGB"), ("WEBP", "RGB")],
+)
+def test_a_wrong_bit_never_ends_the_process(kind, mode):
+    process = multiprocessing.get_context("fork").Process(target=decode_damaged, args=(kind, mode))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
 
 
 def test_a_view_is_named_by_seed_epoch_and_index():
