@@ -26,9 +26,13 @@ logger = logging.getLogger(__name__)
 class Images:
     """A folder that holds `train/` with a folder of images for each class; see `Data`.
 
-    The test set is `test/`, or else `val/`, or else a tenth of `train/`, the same for every seed.
-    The validation split is `val/` if it is not the test set, or else taken from `train/` by the
-    seed. Training sees random resized crops and flips, evaluation the centre.
+    Images are JPEG, PNG or WebP files; of a moving picture the first frame is read. Whatever else
+    lies there is left out, and a warning names it (`raykd.data.folder`).
+
+    The test set is `test/`, or else `val/` (or `valid/`, `validation/`), or else a tenth of
+    `train/`, the same for every seed. The validation split is `val/` if it is not the test set, or
+    else taken from `train/` by the seed. Training sees random resized crops and
+    flips, evaluation the centre.
 
     Args:
         root: The folder, or what `raykd pack` made of it: a local path or `s3://bucket/prefix`.

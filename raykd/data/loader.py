@@ -75,8 +75,8 @@ class Loader:
         if decoders < 0:
             raise ValueError(f"decoders is {decoders}; it must be 0 or more")
         self._asks = _Asks()
-        self._loader: DataLoader[Decoded] = DataLoader(
-            Decoder(parts, photo),
+        self._loader: DataLoader[Decoded | ValueError] = DataLoader(
+            _Answering(Decoder(parts, photo)),
             batch_size=None,
             sampler=self._asks,
             num_workers=decoders,
@@ -93,7 +93,10 @@ class Loader:
         assert self._asks.now is None, "the loader is in the middle of another stream"
         self._asks.now = asks
         try:
-            yield from self._loader
+            for answer in self._loader:
+                if isinstance(answer, ValueError):
+                    raise answer
+                yield answer
         finally:
             self._asks.now = None
 
@@ -144,6 +147,22 @@ def _settle(worker: int) -> None:
     """
     if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY_FOLDER:
         tempfile.tempdir = "/tmp"
+
+
+class _Answering(Dataset[Decoded | ValueError]):
+    """Returns a decoder's error in place of raising it.
+
+    PyTorch's loader would put the traceback of the process into the message.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+
+    def __getitem__(self, ask: Ask) -> Decoded | ValueError:
+        try:
+            return self.decoder[ask]
+        except ValueError as error:
+            return error
 
 
 def _as_it_is(decoded: Any) -> Any:

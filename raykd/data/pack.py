@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raykd.data.source import SPLITS, Folder, block, open_folder, shard_name
+from raykd.data.folder import Folder, split_folders
+from raykd.data.source import block, open_folder, shard_name
 
 
 def pack(
@@ -41,11 +42,10 @@ def pack(
     """
     if shard_images < 1:
         raise ValueError(f"shard_images is {shard_images}; it must be at least 1")
-    splits = {
-        split: Folder(Path(source) / split) for split in SPLITS if (Path(source) / split).is_dir()
-    }
-    if "train" not in splits:
-        raise ValueError(f"there is no folder {Path(source) / 'train'}; nothing to pack")
+    folder = Path(source).expanduser()
+    if not (folder / "train").is_dir():
+        raise ValueError(f"there is no folder {folder / 'train'}; nothing to pack")
+    splits = split_folders(folder)
     counts = {split: len(folder.target) for split, folder in splits.items()}
     done, total = 0, sum(counts.values())
     packings = [

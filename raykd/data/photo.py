@@ -111,7 +111,8 @@ def decode(data: bytes) -> UInt8[Tensor, "3 H W"]:
             moving = picture.format == "WEBP" and getattr(picture, "n_frames", 1) > 1
             if picture.format in ("PNG", "GIF") or moving:
                 return _pixels(picture)
-        return decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
+        image: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), "RGB")
+        return image
     except UnidentifiedImageError as error:
         begins = f"it begins with {data[:12]!r}" if data else "it is empty"
         raise DamagedImageError(f"no JPEG, PNG, WebP or GIF image: {begins}") from error

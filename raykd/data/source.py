@@ -5,9 +5,7 @@ the images of a block that lies together in a shard are a random sample, and tra
 random blocks in place of random images (`block`).
 """
 
-import hashlib
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,56 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from raykd.data.views import Purpose, random_order
+from raykd.data.folder import SPLITS, THREADS, Folder, fingerprint, split_folders
 from raykd.store.address import refuse_credentials
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-SPLITS = ("train", "val", "test")
-THREADS = 8
-"""That wait for a disk or a server; decoding has processes of its own."""
 
 
 def block(count: int) -> int:
     """How many of `count` images lie together and are read at once: from 1 to 16."""
     return min(max(count // 10_000, 1), 16)
-
-
-class Folder:
-    """One folder for each class, of any depth.
-
-    Raises:
-        ValueError: The folder is empty, or a class has no image.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.classes = sorted(
-            entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != "."
-        )
-        files = [sorted(_images(str(root / name), name)) for name in self.classes]
-        if empty := [name for name, found in zip(self.classes, files, strict=True) if not found]:
-            raise ValueError(
-                f"the class folder {root / empty[0]} has no images ({', '.join(SUFFIXES)})"
-            )
-        if not files:
-            raise ValueError(f"{root} is empty; it must hold a folder of images for each class")
-        names, sizes = zip(*(file for found in files for file in found), strict=True)
-        order = random_order(Purpose.CONTENT, 0, 0, len(names))
-        target = np.repeat(np.arange(len(files)), [len(found) for found in files])
-        self.target = target[order].astype(np.int64)
-        self.sizes = np.array(sizes, np.int64)[order]
-        self._names = pa.array(names).take(order)  # no Python objects: forked workers share it
-        self.sha256 = fingerprint(self.classes, self.target, self.sizes, self._names)
-
-    def name(self, position: int) -> str:
-        """Returns the path of an image below the folder."""
-        return str(self._names[position])
-
-    def read(self, positions: Sequence[int]) -> list[bytes]:
-        """Returns compressed images."""
-        files = [self.root / self.name(position) for position in positions]
-        with ThreadPoolExecutor(THREADS) as threads:
-            return list(threads.map(Path.read_bytes, files))
 
 
 class Shards:
@@ -157,17 +112,6 @@ Source = Folder | Shards
 """Images in a fixed order: `classes`, `target`, `sha256`, `name(position)`, `read(positions)`."""
 
 
-def fingerprint(
-    classes: list[str], target: np.ndarray, sizes: np.ndarray, names: pa.StringArray
-) -> str:
-    """Names the contents of a source, wherever it is."""
-    digest = hashlib.sha256(json.dumps(classes).encode())
-    digest.update(target.astype("<i8").tobytes() + sizes.astype("<i8").tobytes())
-    for start in range(0, len(names), 10_000):
-        digest.update("\n".join(names[start : start + 10_000].to_pylist()).encode())
-    return digest.hexdigest()
-
-
 def shard_name(number: int) -> str:
     """The file name of a shard."""
     return f"{number:05d}.parquet"
@@ -202,23 +146,4 @@ def open_splits(root: str) -> dict[str, Source]:
     packed = [name for name, info in zip(SPLITS, infos, strict=True) if info.is_file]
     if packed or "://" in root:
         return {name: Shards(root, name) for name in dict.fromkeys(["train", *packed])}
-    folder = Path(root).expanduser()
-    if not (folder / "train").is_dir():
-        raise ValueError(
-            f"there is no folder {folder / 'train'}; it must hold a folder of images for each class"
-        )
-    return {name: Folder(folder / name) for name in SPLITS if (folder / name).is_dir()}
-
-
-def _images(folder: str, name: str) -> list[tuple[str, int]]:
-    """Names below the class's folder, with a slash between, and sizes in bytes."""
-    found: list[tuple[str, int]] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                found += _images(entry.path, f"{name}/{entry.name}")
-            elif entry.name.lower().endswith(SUFFIXES):
-                found.append((f"{name}/{entry.name}", entry.stat().st_size))
-    return found
+    return dict(split_folders(Path(root).expanduser()))

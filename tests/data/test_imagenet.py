@@ -136,6 +136,29 @@ def test_damaged_images(photos, caplog):
     assert files[0].name in caplog.text
 
 
+def test_decoder_processes_say_what_this_one_says(photos):
+    for split in ("train", "val"):
+        broken = sorted((photos / split / "class001").iterdir())[0]
+        broken.write_bytes(b"no image")
+    gone = sorted((photos / "train" / "class002").iterdir())[0]
+    here, helped = (images(photos, validation=0.0, decoders=count) for count in (0, 1))
+    told = []
+    for data in (here, helped):
+        for stream in (lambda d=data: d.train(0), data.test):
+            with pytest.raises(
+                ValueError, match=r"the image class001/\d+.jpeg is damaged"
+            ) as caught:
+                list(stream())
+            told.append(str(caught.value))
+    assert told[:2] == told[2:]
+    skipping = images(photos, validation=0.0, decoders=1, on_damaged="skip")
+    assert [sum(len(b.index) for b in s) for s in (skipping.train(0), skipping.test())] == [59, 14]
+    gone.unlink()
+    with pytest.raises(ValueError, match=rf"{gone.name} can't be read \(No such") as caught:
+        list(skipping.train(1))
+    assert "Traceback" not in str(caught.value)
+
+
 def test_a_batch_of_damaged_images(photos):
     for file in photos.glob("*/*/*"):
         file.write_bytes(b"x")
