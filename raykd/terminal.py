@@ -1,6 +1,5 @@
 """The terminal, on which text is shown as it is, whoever wrote it."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,12 +7,9 @@ import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from raykd.printable import printable
+
 _WIDE = 160  # columns, where output is not a terminal and lines need not be broken
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
-    "\u202a-\u202e\u2066-\u2069"  # directions of writing
-    "\ud800-\udfff]"  # bytes of a path that are no UTF-8
-)
 
 
 class Console(rich.console.Console):
@@ -43,4 +39,4 @@ class Console(rich.console.Console):
     ) -> Iterable[Segment]:
         """Yields the segments of what is printed; rich calls this for everything."""
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else _UNSEEN.sub("\ufffd", text), style, control)
+            yield Segment(text if control else printable(text), style, control)

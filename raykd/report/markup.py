@@ -65,13 +65,13 @@ def table(
     """A table of cells that are HTML already.
 
     Args:
-        head: The columns.
+        head: The columns, as plain text.
         rows: Their cells.
         best: The row to set off.
         texts: Columns with longer texts.
     """
     kinds = ["text" if column in texts else "" for column in range(len(head))]
-    top = "".join(f'<th class="{kind}">{name}</th>' for kind, name in zip(kinds, head, strict=True))
+    top = "".join(f'<th class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, head, strict=True))
     body = ""
     for number, row in enumerate(rows):
         cells = zip(kinds, row, strict=True)

@@ -1,6 +1,9 @@
 """A study as one HTML page that needs nothing else: no network, no other file."""
 
+import hashlib
 import math
+import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -14,6 +17,7 @@ from raykd.report.origin import origin
 from raykd.report.results import Contender, Results
 from raykd.report.tables import with_test
 
+_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _ROWS = 10  # of the best configurations
 _FRONT = 30  # trials of the front
 _UNFINISHED = 100  # trials that did not complete, so many are listed
@@ -32,11 +36,20 @@ def page(results: Results) -> str:
         _not_complete(results),
         origin(results),
     ]
-    template = Template(files("raykd.report").joinpath("page.html").read_text("utf-8"))
-    title = f"{results.study.name} · raykd"
-    return template.substitute(
-        title=escape(title), body="\n".join(filter(None, sections)), plotly=get_plotlyjs()
+    template = files("raykd.report").joinpath("page.html").read_text("utf-8")
+    plotly = get_plotlyjs().replace("\r\n", "\n")  # as a browser reads it, before it hashes
+    own = [Template(script).substitute(plotly=plotly) for script in _SCRIPT.findall(template)]
+    return Template(template).substitute(
+        title=escape(f"{results.study.name} · raykd"),
+        body="\n".join(filter(None, sections)),
+        plotly=plotly,
+        scripts=" ".join(map(_hash, own)),
     )
+
+
+def _hash(script: str) -> str:
+    """Returns what a Content-Security-Policy calls a script that may run."""
+    return f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _header(results: Results) -> str:
@@ -131,7 +144,7 @@ def _settings(results: Results, contenders: Sequence[Contender], best: int | Non
     names = sorted({name for contender in contenders for name in contender.config})
     wanted = with_test(list(results.objectives))
     metrics = [m for m in wanted if any(c.text(m) for c in contenders)]
-    head = ["trial", *map(wording.title, metrics), "best epoch", *map(escape, names)]
+    head = ["trial", *map(wording.title, metrics), "best epoch", *names]
     body = [
         [
             escape(ours.name + (" (given)" if ours.role == "first" else "")),

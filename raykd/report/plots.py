@@ -151,7 +151,7 @@ def style(figure: go.Figure, height: int) -> None:
 def label_axis(figure: go.Figure, metric: str) -> None:
     """Names the vertical axis and writes its numbers as the metric's."""
     figure.update_yaxes(
-        title_text=wording.title(metric),
+        title_text=escape(wording.title(metric)),
         tickformat=".2~%" if wording.is_share(metric) else None,
         hoverformat=".2%" if wording.is_share(metric) else ".4g",
         automargin=True,

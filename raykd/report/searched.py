@@ -5,11 +5,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 import optuna
 import plotly.graph_objects as go
 from optuna import visualization
-from optuna.distributions import json_to_distribution
+from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
@@ -28,6 +30,8 @@ _TOP = 5  # trials that PED-ANOVA should find above its quantile, as Optuna advi
 @dataclass(frozen=True)
 class Searched:
     """The competing settings as an Optuna study; a setting's value is the mean of its seeds.
+
+    Names and texts are escaped: Plotly takes some of HTML's tags, links among them, for its own.
 
     Attributes:
         first: Of the first objective alone.
@@ -55,7 +59,8 @@ def searched(results: Results) -> Searched:
     complete = single.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     named = sorted({name for trial in complete for name in trial.params})
     space = results.spec.get("space", {})
-    free = [n for n in named if n not in space or not json_to_distribution(space[n]).single()]
+    fixed = {escape(n) for n, text in space.items() if json_to_distribution(text).single()}
+    free = [name for name in named if name not in fixed]
     return Searched(single, several, free, [float(trial.values[0]) for trial in complete])
 
 
@@ -78,11 +83,20 @@ def _as_optuna(results: Results, objectives: dict[str, str]) -> optuna.Study:
             create_trial(
                 state=TrialState.COMPLETE if complete else ended,
                 values=values if complete else None,
-                params=trial.params,
-                distributions=trial.distributions,
+                params={escape(name): _escaped(item) for name, item in trial.params.items()},
+                distributions={
+                    escape(name): CategoricalDistribution([*map(_escaped, item.choices)])
+                    if isinstance(item, CategoricalDistribution)
+                    else item
+                    for name, item in trial.distributions.items()
+                },
             )
         )
     return made
+
+
+def _escaped(item: Any) -> Any:
+    return escape(item) if isinstance(item, str) else item
 
 
 @contextmanager
@@ -99,7 +113,7 @@ def history(results: Results, found: Searched, drawn: Sequence[Line]) -> go.Figu
     """The objective by trial, and the best so far."""
     if not found.values:
         return "No trial is complete."
-    name = wording.title(results.metric)
+    name = escape(wording.title(results.metric))
     figure = visualization.plot_optimization_history(found.first, target_name=name)
     figure.data[0].update(name="trials", marker={"color": FAINT, "size": 7}, opacity=found.opacity)
     figure.data[1].update(
@@ -158,7 +172,7 @@ def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
     """The complete trials, or the best of many, as lines; the better the bluer."""
     if not found.parameters or len(found.values) < 2:
         return "Parallel coordinates need a searched parameter and at least two complete trials."
-    name = wording.title(results.metric).replace(" ", "<br>", 1)
+    name = escape(wording.title(results.metric)).replace(" ", "<br>", 1)
     shown = found.first.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     shown.sort(key=lambda trial: trial.values[0], reverse=results.mode == "max")
     shown = shown[:MOST_LINES]
@@ -199,7 +213,7 @@ def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
 def slices(results: Results, found: Searched, drawn: Sequence[Line]) -> list[go.Figure]:
     """The objective by each parameter, a figure each."""
     figures = []
-    name = wording.title(results.metric)
+    name = escape(wording.title(results.metric))
     for parameter in found.parameters:
         figure = visualization.plot_slice(found.first, params=[parameter], target_name=name)
         figure.update_traces(
@@ -228,7 +242,7 @@ def _log_ticks(values: Sequence[float]) -> list[float]:
 
 def pareto_front(results: Results, found: Searched) -> go.Figure | str:
     """The objectives against each other, for two or three of them."""
-    names = [wording.title(metric) for metric in results.objectives]
+    names = [escape(wording.title(metric)) for metric in results.objectives]
     if len(names) not in (2, 3):
         return "A front is drawn for two or three objectives."
     if not found.all.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):

@@ -1,8 +1,16 @@
 """What goes wrong with a store, in one sentence each."""
 
+from raykd.printable import printable
+
 
 class StoreError(ValueError):
-    """A store, a study or a query that cannot be served; the text says what to do."""
+    """A store, a study or a query that cannot be served; the text says what to do.
+
+    Names and texts of the store in it are made harmless for a terminal.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class UnavailableError(StoreError):
@@ -26,3 +34,6 @@ class WriterReplacedError(StoreError):
 
 class StoreWarning(UserWarning):
     """An object that was skipped, or a step that is tried again later."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))

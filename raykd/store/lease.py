@@ -26,6 +26,8 @@ from raykd.store.errors import (
 from raykd.store.folder import Folder
 from raykd.store.records import from_json, to_json
 
+_LAST = 1e11  # seconds since 1970; what is later is no time that a writer began at
+
 
 @dataclass(frozen=True)
 class _Owner:
@@ -39,6 +41,17 @@ class _Owner:
     nonce: str
     heard: float = 0.0
     closed: bool = False
+
+    def __post_init__(self) -> None:
+        texts = (self.host, self.machine, self.born, self.nonce)
+        moments = (self.started, self.heard)
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and type(self.pid) is int
+            and isinstance(self.closed, bool)
+            and all(isinstance(at, int | float) and 0 <= at < _LAST for at in moments)
+        ):
+            raise TypeError("no lease of raykd")
 
     def dead(self) -> bool:
         """Says whether the process ran here and runs no more."""

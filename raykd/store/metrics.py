@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from raykd.store.errors import DamagedObjectError
+from raykd.store.names import is_label, is_name
 from raykd.store.records import Record
 
 LONG = pa.schema(
@@ -23,6 +26,20 @@ def long_table(records: Iterable[Record]) -> pa.Table:
     keys = sorted(values)
     columns = [list(column) for column in zip(*keys, strict=True)] or [[], [], []]
     return pa.table([*columns, [values[key] for key in keys]], schema=LONG)
+
+
+def check_long(table: pa.Table) -> None:
+    """Checks a stored table of metrics.
+
+    Raises:
+        DamagedObjectError: It has other columns, or names that raykd would not have written.
+    """
+    if not table.schema.equals(LONG):
+        raise DamagedObjectError("no table of metrics: its columns are not those of raykd")
+    for column, right in (("trial", is_name), ("name", is_label)):
+        for name in pc.unique(table[column]).to_pylist():
+            if not right(name):
+                raise DamagedObjectError(f"{column} {name!r} in it is no name of raykd's")
 
 
 def latest(tables: list[pa.Table]) -> pa.Table:

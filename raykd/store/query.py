@@ -12,6 +12,7 @@ from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreErro
 from raykd.store.folder import Folder
 from raykd.store.log import Log, read_log
 from raykd.store.metrics import latest, long_table, wide_table
+from raykd.printable import printable
 from raykd.store.snapshot import load_part
 from raykd.store.spec import load_spec, objective
 from raykd.store.trials import Trial, Trials, to_trial
@@ -230,6 +231,7 @@ class Study:
         return "descending" if mode == "max" else "ascending"
 
     def _warn(self, text: str) -> None:
+        text = printable(text)
         if text not in self.warnings:
             self.warnings.append(text)
             warnings.warn(text, StoreWarning, stacklevel=3)

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from raykd.store.errors import DamagedObjectError, StoreError
+from raykd.store.names import is_label, is_name, is_path
 
 Record = dict[str, Any]
 
@@ -15,6 +16,7 @@ LAYOUT = 1  # of everything in a study's folder; a reader refuses a later one
 
 ROLES = ("search", "first", "reference", "teacher")
 STATES = ("COMPLETE", "PRUNED", "FAIL")
+_DEEPEST = 50  # levels of lists and dictionaries; raykd's own have about five
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "trial": {
         "number": (int,),
@@ -70,16 +72,28 @@ def from_json(text: str | bytes) -> Any:
     """Reads what `to_json` wrote.
 
     Raises:
-        DamagedObjectError: It is not JSON.
+        DamagedObjectError: It is not JSON, or nested more deeply than anything of raykd's.
     """
     try:
-        return json.loads(text, object_hook=_float)
-    except ValueError as error:
-        raise DamagedObjectError(f"not JSON ({error})") from error
+        read = json.loads(text, object_hook=_float)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise DamagedObjectError(f"not JSON of raykd ({error})") from error
+    level, depth = [read], 0
+    while level := [part for item in level for part in _parts(item)]:
+        depth += 1
+        if depth > _DEEPEST:
+            raise DamagedObjectError(f"JSON that is nested more than {_DEEPEST} levels deep")
+    return read
 
 
 def _float(item: dict[str, Any]) -> Any:
     return float(item["$float"]) if list(item) == ["$float"] else item
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    """Returns the lists and dictionaries directly within one."""
+    inside = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return [part for part in inside if isinstance(part, dict | list)]
 
 
 def checked(record: Record) -> Record:
@@ -88,8 +102,8 @@ def checked(record: Record) -> Record:
     Raises:
         StoreError: An unknown kind, a field missing, unknown or of another type.
     """
-    kind = record.get("kind")
-    if kind not in _FIELDS:
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise StoreError(f"unknown kind of record {kind!r}; known: {', '.join(_FIELDS)}")
     fields = {"trial": (str,), **_FIELDS[kind]}
     full = {**{key: _DEFAULTS[key] for key in fields if key in _DEFAULTS}, **record}
@@ -105,7 +119,27 @@ def checked(record: Record) -> Record:
         raise StoreError(f"role is {full['role']!r}; allowed: {', '.join(ROLES)}")
     if kind == "end" and full["state"] not in STATES:
         raise StoreError(f"state is {full['state']!r}; allowed: {', '.join(STATES)}")
+    _check_names(full)
     return full
+
+
+def _check_names(record: Record) -> None:
+    """Refuses names that would lead out of a folder, or break a line."""
+    for key in ("trial", "cohort", "method"):
+        name = record.get(key, "")
+        if not is_name(name) and (name or key == "trial"):  # a teacher has no cohort and no method
+            raise StoreError(
+                f"{key} is {name!r}; it must be one printable name of at most 200 characters, without"
+                " slashes and not beginning with a dot"
+            )
+    path = record.get("checkpoint", "")
+    if path and not is_path(path):
+        raise StoreError(f"checkpoint is {path!r}; it must be names joined by '/'")
+    for key in ("config", "metrics", "cost"):
+        if bad := [name for name in record.get(key, {}) if not is_label(name)]:
+            raise StoreError(
+                f"{key} has the name {bad[0]!r}; names are printable and have at most 200 characters"
+            )
 
 
 def _checked_field(kind: str, key: str, value: Any, fields: dict[str, tuple[type, ...]]) -> Any:
@@ -144,7 +178,7 @@ def unpack(data: bytes) -> list[Record]:
     """Reads what `pack` wrote.
 
     Raises:
-        DamagedObjectError: It was cut short or altered, or never was one.
+        DamagedObjectError: It was cut short or altered, or is not what `checked` lets through.
     """
     line, _, body = data.partition(b"\n")
     head = from_json(line)
@@ -152,4 +186,7 @@ def unpack(data: bytes) -> list[Record]:
         raise DamagedObjectError("no object of raykd")
     if hashlib.sha256(body).hexdigest() != head["sha256"]:
         raise DamagedObjectError("cut short or altered, its SHA-256 differs")
-    return [from_json(line) for line in body.splitlines()]
+    try:
+        return [checked(from_json(line)) for line in body.splitlines()]
+    except StoreError as error:
+        raise DamagedObjectError(f"a record in it is none of raykd's: {error}") from error

@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 
 from raykd.store.errors import DamagedObjectError, StoreError
 from raykd.store.folder import Folder
-from raykd.store.metrics import latest
+from raykd.store.metrics import latest, check_long
+from raykd.store.names import is_sha256
 from raykd.store.records import LAYOUT, from_json, to_json
+from raykd.store.trials import check_table
 
 Warn = Callable[[str], None]
 Position = tuple[int, int]  # (term, number): the order of snapshots, and of objects in the tail
@@ -90,14 +92,27 @@ def load_manifest(folder: Folder, position: Position) -> Snapshot:
     try:
         if item["layout"] > LAYOUT:
             raise StoreError(f"{folder.uri} was written by a later raykd; update this one")
+        term, number = item["covered"]
         return Snapshot(
             position,
-            (item["covered"][0], item["covered"][1]),
-            Part(**item["trials"]),
-            tuple(Part(**part) for part in item["metrics"]),
+            (int(term), int(number)),
+            _part(item["trials"], "trials.parquet"),
+            tuple(_part(part, "metrics.parquet") for part in item["metrics"]),
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if type(error) is StoreError:
+            raise
         raise DamagedObjectError("no manifest of raykd") from error
+
+
+def _part(item: dict[str, Any], file: str) -> Part:
+    """Reads what a manifest says of a file; only a snapshot's own files may be named."""
+    part = Part(**item)
+    match = _OBJECT.fullmatch(str(part.path).removeprefix("snapshot/"))
+    own = match is not None and match[2] == file and part.path == f"snapshot/{match[0]}"
+    if not own or type(part.rows) is not int or not is_sha256(part.sha256):
+        raise DamagedObjectError(f"no manifest of raykd: it names {part.path!r}")
+    return part
 
 
 def load_part(folder: Folder, part: Part) -> pa.Table:
@@ -109,7 +124,16 @@ def load_part(folder: Folder, part: Part) -> pa.Table:
     data = folder.read(part.path)
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise DamagedObjectError("cut short or altered, its SHA-256 differs")
-    return pq.read_table(pa.BufferReader(data))
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        if file.metadata.num_rows != part.rows:  # a few bytes can stand for any number of rows
+            raise DamagedObjectError(f"{file.metadata.num_rows} rows and not {part.rows}")
+        table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedObjectError(f"no Parquet ({error})") from error
+    check = check_table if part.path.endswith("trials.parquet") else check_long
+    check(table)
+    return table
 
 
 def publish(

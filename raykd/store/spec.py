@@ -2,13 +2,26 @@
 
 from typing import Any
 
-from raykd.store.errors import MissingObjectError, StoreError
+from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreError
 from raykd.store.folder import Folder
+from raykd.store.names import is_label
 from raykd.store.records import LAYOUT, from_json, plain, to_json
 
 Spec = dict[str, Any]
 
 _PATH = "study.json"
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("metric", "mode", "references", "first"), (list,)),
+    **dict.fromkeys(("identity", "space", "data", "teacher", "student", "method"), (dict,)),
+    **dict.fromkeys(("recipe", "made_by", "versions", "hardware"), (dict,)),
+    **dict.fromkeys(("layout", "batch_size", "seed", "seeds"), (int,)),
+    **dict.fromkeys(("trials", "cohort", "epochs"), (int,)),
+    **dict.fromkeys(("name", "method_name", "sampler", "command"), (str,)),
+    **dict.fromkeys(("commit", "host", "time"), (str, type(None))),
+    "halving": (dict, type(None)),
+}
+"""What a field of `study.json` must be where it is there; readers rely on it."""
+_RANGE = {"low", "high", "step", "log"}
 
 
 def load_spec(folder: Folder) -> Spec | None:
@@ -25,9 +38,57 @@ def load_spec(folder: Folder) -> Spec | None:
         raise StoreError(f"cannot read {folder.uri}/{_PATH}: {error}") from error
     if not isinstance(spec, dict) or "metric" not in spec:
         raise StoreError(f"{folder.uri}/{_PATH} is no study of raykd")
-    if spec.get("layout", LAYOUT) > LAYOUT:
+    layout = spec.get("layout", LAYOUT)
+    if isinstance(layout, int) and layout > LAYOUT:
         raise StoreError(f"{folder.uri} was written by a later raykd; update this one")
+    try:
+        _check(spec)
+    except StoreError as error:
+        raise StoreError(f"{folder.uri}/{_PATH} is no study of raykd: {error}") from error
     return spec
+
+
+def _check(spec: Spec) -> None:
+    """Checks the fields that readers use."""
+    for name, types in _TYPES.items():
+        if name in spec and (not isinstance(spec[name], types) or isinstance(spec[name], bool)):
+            raise DamagedObjectError(f"its {name} is {spec[name]!r}")
+    _check_objectives(spec)
+    models = [spec.get("teacher", {}).get("model", {}), *spec.get("references", [])]
+    for described in (*models, spec.get("student", {}), spec.get("method", {})):
+        if not isinstance(described, dict) or not isinstance(described.get("name", ""), str):
+            raise DamagedObjectError(f"{described!r} describes no function")
+    if bad := [item for item in spec.get("first", []) if not isinstance(item, dict)]:
+        raise DamagedObjectError(f"{bad[0]!r} in first is no setting")
+    for name, text in spec.get("space", {}).items():
+        if not is_label(name) or not isinstance(text, str) or not _is_distribution(from_json(text)):
+            raise DamagedObjectError(f"{text!r} is no distribution of {name!r}")
+
+
+def _check_objectives(spec: Spec) -> None:
+    metric, mode = spec.get("metric"), spec.get("mode")
+    if not (isinstance(metric, list | tuple) and isinstance(mode, list | tuple)) or (
+        not metric
+        or len(metric) != len(mode)
+        or not all(item in ("max", "min") for item in mode)
+        or not all(map(is_label, metric))
+    ):
+        raise StoreError(
+            f"metric is {metric!r} and mode {mode!r}; give lists of the same length, the modes"
+            " 'max' or 'min'"
+        )
+
+
+def _is_distribution(item: Any) -> bool:
+    """Says whether this is what Optuna writes of one of its three distributions."""
+    if not isinstance(item, dict) or not isinstance(item.get("attributes"), dict):
+        return False
+    name, has = item.get("name"), item["attributes"]
+    if name == "CategoricalDistribution":
+        choices = has.get("choices")
+        return has.keys() == {"choices"} and isinstance(choices, list) and bool(choices)
+    numbers = all(isinstance(has.get(end), int | float) for end in ("low", "high"))
+    return name in ("FloatDistribution", "IntDistribution") and numbers and has.keys() <= _RANGE
 
 
 def settle_spec(folder: Folder, spec: Spec) -> Spec:
@@ -39,14 +100,7 @@ def settle_spec(folder: Folder, spec: Spec) -> Spec:
     Raises:
         StoreError: A study of this name is there with another identity; names what differs.
     """
-    metric, mode = spec.get("metric"), spec.get("mode")
-    if not (isinstance(metric, list | tuple) and isinstance(mode, list | tuple)) or (
-        not metric or len(metric) != len(mode) or not {*mode} <= {"max", "min"}
-    ):
-        raise StoreError(
-            f"metric is {metric!r} and mode {mode!r}; give lists of the same length, the modes"
-            " 'max' or 'min'"
-        )
+    _check_objectives(spec)
     new: Spec = from_json(to_json({**spec, "layout": LAYOUT}))
     stored = load_spec(folder)
     if stored is None:

@@ -30,7 +30,7 @@ class Store:
         return [
             name
             for name in self.folder.folders()
-            if name not in _RESERVED and self.folder.exists(f"{name}/study.json")
+            if _valid(name) and self.folder.exists(f"{name}/study.json")
         ]
 
     def study(self, name: str) -> Study:

@@ -1,14 +1,16 @@
 """Trials: what the records say about each, as one row a trial."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raykd.store.records import Record, from_json, to_json
+from raykd.store.errors import DamagedObjectError
+from raykd.store.names import is_label, is_name, is_path
+from raykd.store.records import ROLES, STATES, Record, from_json, to_json
 
 CORE = pa.schema(
     [
@@ -29,6 +31,7 @@ CORE = pa.schema(
     ]
 )
 _GROUPS = {"config_": "config", "last_": "last", "best_": "best", "cost_": "cost"}
+_TYPES = {pa.null(), pa.bool_(), pa.int64(), pa.float64(), pa.string()}  # of their columns
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,51 @@ class Trials:
         return Trials(self.table(), self._objective, self._mode)
 
 
+def check_table(table: pa.Table) -> None:
+    """Checks a stored table of trials.
+
+    Raises:
+        DamagedObjectError: It has other columns, or names and states that raykd would not have
+            written. Each trial's `config` is checked when it is read.
+    """
+    for field in table.schema:
+        core = field.name in CORE.names
+        kinds = {CORE.field(field.name).type} if core else _TYPES
+        known = core or (field.name.startswith(tuple(_GROUPS)) and is_label(field.name))
+        if not known or field.type not in kinds:
+            raise DamagedObjectError(f"no table of trials: its column {field.name!r} is {field.type}")
+    if missing := set(CORE.names) - set(table.column_names):
+        raise DamagedObjectError(f"no table of trials: it lacks {', '.join(sorted(missing))}")
+    allowed: dict[str, Callable[[Any], bool]] = {
+        "trial": is_name,
+        "cohort": lambda item: item in (None, "") or is_name(item),
+        "method": lambda item: item in (None, "") or is_name(item),
+        "role": lambda item: item is None or item in ROLES,
+        "state": lambda item: item in ("RUNNING", *STATES),
+        "checkpoint": lambda item: item == "" or is_path(item),
+        "reason": lambda item: item is not None,
+    }
+    for name, right in allowed.items():
+        for item in pc.unique(table[name]).to_pylist():
+            if not right(item):
+                raise DamagedObjectError(f"{name} {item!r} in it is none of raykd's")
+
+
+def _config(text: str) -> dict[str, Any]:
+    """Reads the hyperparameters of a stored trial."""
+    config = from_json(text)
+    if not isinstance(config, dict) or not all(map(is_label, config)):
+        raise DamagedObjectError(f"{text[:100]!r} are no hyperparameters of a trial")
+    return config
+
+
 def to_trial(row: dict[str, Any]) -> Trial:
     """Makes a `Trial` of one row of the table."""
     groups = _grouped(row)
     same = ("number", "cohort", "role", "method", "seed", "state", "reason", "epoch")
     return Trial(
         id=row["trial"],
-        config=from_json(row["config"]),
+        config=_config(row["config"]),
         metrics=groups["last"],
         best=groups["best"],
         cost=groups["cost"],
@@ -172,7 +213,7 @@ def to_trial(row: dict[str, Any]) -> Trial:
 def _row(row: dict[str, Any]) -> _Row:
     """Makes a row of the table ready for more records."""
     core = {name: row[name] for name in CORE.names if name != "config"}
-    return _Row(**core, **(_grouped(row) | {"config": from_json(row["config"])}))
+    return _Row(**core, **(_grouped(row) | {"config": _config(row["config"])}))
 
 
 def _grouped(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
