@@ -14,6 +14,7 @@ from torchvision import datasets
 from raykd.data.resident import Contents, Resident
 from raykd.data.stream import Stream
 from raykd.data.views import CROP_FLIP
+from raykd.storable import storable
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -67,6 +68,7 @@ class _CIFAR(Resident):
         return image, torch.tensor(files.targets, dtype=torch.int64)
 
 
+@storable("normalise", "validation")
 class CIFAR10(_CIFAR):
     """60,000 photographs of 32 x 32 pixels in 10 classes.
 
@@ -106,6 +108,7 @@ class CIFAR10(_CIFAR):
         super().__init__(root, download=download, verify=verify, validation=validation, **stream)
 
 
+@storable("validation")
 class CIFAR100(_CIFAR):
     """60,000 photographs of 32 x 32 pixels in 100 classes.
 

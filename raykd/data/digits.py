@@ -8,10 +8,12 @@ import torch
 from raykd.data.resident import Contents, Resident
 from raykd.data.stream import Stream
 from raykd.data.views import Crop, Purpose, random_order
+from raykd.storable import storable
 
 TEST = 397
 
 
+@storable("validation")
 class Digits(Resident):
     """1,797 digits of 8 x 8 pixels in 10 classes (UCI's optical recognition test set).
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from raykd.data.resident import Contents, Resident
 from raykd.data.stream import Stream
 from raykd.data.views import Crop, Purpose, random_noise, random_words
+from raykd.storable import storable
 
 CHARACTERS = (
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghijmnqrtyαβγδεζηθλμξπσφψω"
@@ -35,6 +36,7 @@ RECIPE = 1
 """Of the images; a change to how they are made is a new number."""
 
 
+@storable("images", "validation")
 class Glyphs(Resident):
     """9,000 training and 2,000 test images of 32 x 32 pixels, one channel, in 100 classes.
 

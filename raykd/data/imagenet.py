@@ -15,6 +15,7 @@ from raykd.data.photo import Photo
 from raykd.data.source import Source, block, open_splits
 from raykd.data.stream import Stream, block_order, check, shares, split
 from raykd.data.views import Normalise
+from raykd.storable import storable
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEST = 0.1
@@ -23,6 +24,7 @@ TEST = 0.1
 logger = logging.getLogger(__name__)
 
 
+@storable("size", "validation")
 class Images:
     """A folder that holds `train/` with a folder of images for each class; see `Data`.
 
@@ -161,6 +163,7 @@ class Images:
                 logger.warning("skipped damaged image %d: %s (%s)", len(self.damaged), name, reason)
 
 
+@storable("size", "validation")
 class ImageNet(Images):
     """ILSVRC 2012: 1.28 million photographs in 1,000 classes; `val/` is the test set.
 

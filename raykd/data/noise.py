@@ -11,8 +11,10 @@ from torch import Tensor
 from raykd.data.batch import Batch, Data
 from raykd.data.stream import Stream, check, shares
 from raykd.data.views import Purpose, random_words
+from raykd.storable import storable
 
 
+@storable("real", "samples", "std")
 class Noise:
     """Independent normal values in the shape of a normalised image; see `Data`.
 

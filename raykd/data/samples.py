@@ -13,10 +13,12 @@ from raykd.data.cifar import CIFAR10, CIFAR100, write_cifar
 from raykd.data.imagenet import ImageNet
 from raykd.data.stream import Stream
 from raykd.data.synthetic import make, write_images
+from raykd.storable import storable
 
 VALIDATION = 0.2
 
 
+@storable("normalise")
 def sample_cifar10(*, normalise: str = "cifar10", **stream: Unpack[Stream]) -> CIFAR10:
     """CIFAR-10's pickles with 60 training and 20 test images."""
     with TemporaryDirectory(prefix="raykd-") as root:
@@ -24,6 +26,7 @@ def sample_cifar10(*, normalise: str = "cifar10", **stream: Unpack[Stream]) -> C
         return CIFAR10(root, normalise=normalise, verify=False, validation=VALIDATION, **stream)
 
 
+@storable()
 def sample_cifar100(**stream: Unpack[Stream]) -> CIFAR100:
     """CIFAR-100's pickles with 60 training and 20 test images, of 20 of its classes."""
     with TemporaryDirectory(prefix="raykd-") as root:
@@ -31,6 +34,7 @@ def sample_cifar100(**stream: Unpack[Stream]) -> CIFAR100:
         return CIFAR100(root, verify=False, validation=VALIDATION, **stream)
 
 
+@storable()
 def sample_imagenet(**stream: Unpack[Stream]) -> ImageNet:
     """ImageNet's folders with 60 training and 20 test JPEGs in 4 classes, seen as 64 x 64."""
     folder = TemporaryDirectory(prefix="raykd-")

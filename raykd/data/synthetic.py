@@ -10,8 +10,10 @@ from torchvision.io import write_jpeg
 from raykd.data.resident import Contents, Resident
 from raykd.data.stream import Stream
 from raykd.data.views import CROP_FLIP, random_noise
+from raykd.storable import storable
 
 
+@storable("classes", "shape", "samples", "tests", "noise", "validation")
 class Synthetic(Resident):
     """Each class is a coarse random pattern; each image is its class's pattern under noise.
 

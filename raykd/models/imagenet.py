@@ -6,6 +6,7 @@ from torch import nn
 from torchvision import models
 
 from raykd.models.wrap import Wrapped, wrap
+from raykd.storable import storable
 
 STAGES = {
     r"(wide_)?res(net|next)\d+.*": ("layer1", "layer2", "layer3", "layer4"),
@@ -29,6 +30,7 @@ def names() -> list[str]:
     return known
 
 
+@storable("name", "num_classes", "in_channels", "stages")
 def torchvision_model(
     name: str,
     num_classes: int = 1000,
@@ -101,6 +103,7 @@ def _replace_stem(module: nn.Module, in_channels: int) -> None:
     module.set_submodule(path, new)
 
 
+@storable("num_classes", "in_channels")
 def resnet18(
     num_classes: int = 1000, in_channels: int = 3, *, weights: str | None = None
 ) -> Wrapped:
@@ -108,6 +111,7 @@ def resnet18(
     return torchvision_model("resnet18", num_classes, in_channels, weights=weights)
 
 
+@storable("num_classes", "in_channels")
 def resnet34(
     num_classes: int = 1000, in_channels: int = 3, *, weights: str | None = None
 ) -> Wrapped:
@@ -115,6 +119,7 @@ def resnet34(
     return torchvision_model("resnet34", num_classes, in_channels, weights=weights)
 
 
+@storable("num_classes", "in_channels")
 def resnet50(
     num_classes: int = 1000, in_channels: int = 3, *, weights: str | None = None
 ) -> Wrapped:

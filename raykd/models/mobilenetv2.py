@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raykd.models.init import he_normal_
 from raykd.models.output import Output
+from raykd.storable import storable
 
 GROUPS = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 """Channels, blocks and stride of each group of blocks."""
@@ -42,6 +43,7 @@ class InvertedResidual(nn.Module):
         return x + out if self.residual else out
 
 
+@storable("width", "expansion", "num_classes", "in_channels")
 class MobileNetV2(nn.Module):
     """MobileNetV2 with ReLU in place of ReLU6 and a stem of stride 2.
 
@@ -98,6 +100,7 @@ def _conv(channels_in: int, channels: int, size: int, stride: int) -> nn.Sequent
     )
 
 
+@storable("num_classes", "in_channels")
 def mobilenetv2_half(num_classes: int = 100, in_channels: int = 3) -> MobileNetV2:
     """MobileNetV2 at width 0.5 and expansion 6: "MobileNetV2" in the CRD benchmark's tables."""
     return MobileNetV2(0.5, 6, num_classes, in_channels)

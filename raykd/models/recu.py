@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from raykd.models.output import Output
 from raykd.models.stage import Stage
+from raykd.storable import storable
 
 TAU = (0.85, 0.99)
 """The quantile τ at the start and at the end of the training, as in ReCU's experiments."""
@@ -146,6 +147,7 @@ class BinaryBlock(nn.Module):
         return out + shortcut
 
 
+@storable("widths", "blocks", "every", "num_classes", "in_channels", "feature")
 class BinaryResNet(nn.Module):
     """A full-precision stem, stages of two or three binary blocks each, and a classifier.
 
@@ -224,6 +226,7 @@ class BinaryResNet(nn.Module):
         return Output(self.linear(normed), tuple(stages), pooled, tuple(preacts))
 
 
+@storable("num_classes", "in_channels", "feature")
 def resnet18_1w1a(
     num_classes: int = 10, in_channels: int = 3, *, feature: str = "after_bn"
 ) -> BinaryResNet:
@@ -231,6 +234,7 @@ def resnet18_1w1a(
     return BinaryResNet((64, 128, 256, 512), 2, False, num_classes, in_channels, feature)
 
 
+@storable("num_classes", "in_channels", "feature")
 def resnet20_1w1a(
     num_classes: int = 10, in_channels: int = 3, *, feature: str = "after_bn"
 ) -> BinaryResNet:

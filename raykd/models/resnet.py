@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from raykd.models.init import he_normal_
 from raykd.models.output import Output
 from raykd.models.stage import Stage
+from raykd.storable import storable
 
 
 class BasicBlock(nn.Module):
@@ -37,6 +38,7 @@ class BasicBlock(nn.Module):
         return out + shortcut
 
 
+@storable("blocks", "widths", "num_classes", "in_channels")
 class CifarResNet(nn.Module):
     """Stages of `blocks` basic blocks: 2 + 6·blocks layers.
 
@@ -91,56 +93,67 @@ def _stage(blocks: int, channels_in: int, channels: int, stride: int) -> Stage:
     return Stage(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
 
 
+@storable("num_classes", "in_channels")
 def resnet8w6(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-8 with 6-12-24 channels: a student small enough for a laptop."""
     return CifarResNet(1, (6, 6, 12, 24), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet8w24(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-8 with 24-48-96 channels: the teacher of `resnet8w6`."""
     return CifarResNet(1, (24, 24, 48, 96), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet8(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-8."""
     return CifarResNet(1, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet14(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-14."""
     return CifarResNet(2, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet20(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-20."""
     return CifarResNet(3, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet32(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-32."""
     return CifarResNet(5, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet44(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-44."""
     return CifarResNet(7, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet56(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-56."""
     return CifarResNet(9, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet110(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-110."""
     return CifarResNet(18, (16, 16, 32, 64), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet8x4(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-8, four times as wide but for the stem, which is twice as wide."""
     return CifarResNet(1, (32, 64, 128, 256), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet32x4(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
     """ResNet-32, four times as wide but for the stem, which is twice as wide."""
     return CifarResNet(5, (32, 64, 128, 256), num_classes, in_channels)

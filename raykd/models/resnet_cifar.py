@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from raykd.models.init import he_normal_
 from raykd.models.output import Output
 from raykd.models.stage import Stage
+from raykd.storable import storable
 
 
+@storable()
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut; returns their sum, before the ReLU."""
 
@@ -35,6 +37,7 @@ class BasicBlock(nn.Module):
         return torch.add(out, self.shortcut(x))
 
 
+@storable()
 class Bottleneck(nn.Module):
     """1×1, 3×3 and 1×1 convolutions and a shortcut; returns their sum, before the ReLU."""
 
@@ -67,6 +70,7 @@ def _shortcut(channels_in: int, channels: int, stride: int) -> nn.Sequential:
     )
 
 
+@storable("block", "blocks", "num_classes", "in_channels")
 class FourStageResNet(nn.Module):
     """Four stages of residual blocks on a 3×3 stem.
 
@@ -123,16 +127,19 @@ def _stage(
     return Stage(first, *(block(width * block.expansion, width, 1) for _ in range(blocks - 1)))
 
 
+@storable("num_classes", "in_channels")
 def resnet18_cifar(num_classes: int = 100, in_channels: int = 3) -> FourStageResNet:
     """ResNet-18 for small images: ReCU's full-precision teacher, with 10 classes."""
     return FourStageResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet34_cifar(num_classes: int = 100, in_channels: int = 3) -> FourStageResNet:
     """ResNet-34 for small images."""
     return FourStageResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def resnet50_cifar(num_classes: int = 100, in_channels: int = 3) -> FourStageResNet:
     """ResNet-50 for small images: the CRD benchmark's teacher."""
     return FourStageResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels)

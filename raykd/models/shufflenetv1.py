@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from raykd.models.output import Output
 from raykd.models.stage import Stage
+from raykd.storable import storable
 
 
 class ShuffleUnit(nn.Module):
@@ -45,6 +46,7 @@ class ShuffleUnit(nn.Module):
         return out + x
 
 
+@storable("groups", "widths", "blocks", "num_classes", "in_channels")
 class ShuffleNetV1(nn.Module):
     """A stem of 24 channels and three stages.
 
@@ -95,6 +97,7 @@ def _stage(blocks: int, channels_in: int, channels: int, groups: int, first_grou
     )
 
 
+@storable("num_classes", "in_channels")
 def shufflenetv1(num_classes: int = 100, in_channels: int = 3) -> ShuffleNetV1:
     """ShuffleNet with 3 groups: "ShuffleNetV1" in the CRD benchmark's tables."""
     return ShuffleNetV1(3, (240, 480, 960), (4, 8, 4), num_classes, in_channels)

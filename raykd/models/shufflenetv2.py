@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from raykd.models.output import Output
 from raykd.models.stage import Stage
+from raykd.storable import storable
 
 
 class BasicUnit(nn.Module):
@@ -69,6 +70,7 @@ class DownUnit(nn.Module):
         return shuffled
 
 
+@storable("widths", "blocks", "num_classes", "in_channels")
 class ShuffleNetV2(nn.Module):
     """A stem of 24 channels, three stages and a last 1×1 convolution.
 
@@ -116,6 +118,7 @@ def _stage(blocks: int, channels_in: int, channels: int) -> Stage:
     return Stage(DownUnit(channels_in, channels), *(BasicUnit(channels) for _ in range(blocks)))
 
 
+@storable("num_classes", "in_channels")
 def shufflenetv2(num_classes: int = 100, in_channels: int = 3) -> ShuffleNetV2:
     """ShuffleNet V2 1×: "ShuffleNetV2" in the CRD benchmark's tables."""
     return ShuffleNetV2((116, 232, 464, 1024), (3, 7, 3), num_classes, in_channels)

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from raykd.models.init import he_normal_
 from raykd.models.output import Output
+from raykd.storable import storable
 
 
+@storable("convs", "num_classes", "in_channels")
 class VGG(nn.Module):
     """A stem of 64 channels and four stages of 128, 256, 512 and 512.
 
@@ -69,26 +71,31 @@ def _block(convs: int, channels_in: int, channels: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+@storable("num_classes", "in_channels")
 def vgg8(num_classes: int = 100, in_channels: int = 3) -> VGG:
     """VGG-8: one convolution in each stage."""
     return VGG((1, 1, 1, 1, 1), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def vgg11(num_classes: int = 100, in_channels: int = 3) -> VGG:
     """VGG-11."""
     return VGG((1, 1, 2, 2, 2), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def vgg13(num_classes: int = 100, in_channels: int = 3) -> VGG:
     """VGG-13."""
     return VGG((2, 2, 2, 2, 2), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def vgg16(num_classes: int = 100, in_channels: int = 3) -> VGG:
     """VGG-16."""
     return VGG((2, 2, 3, 3, 3), num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def vgg19(num_classes: int = 100, in_channels: int = 3) -> VGG:
     """VGG-19."""
     return VGG((2, 2, 4, 4, 4), num_classes, in_channels)

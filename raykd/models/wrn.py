@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from raykd.models.init import he_normal_
 from raykd.models.output import Output
+from raykd.storable import storable
 
 
 class WideBlock(nn.Module):
@@ -58,6 +59,7 @@ class WideStage(nn.Module):
         return x, preact
 
 
+@storable("depth", "widen_factor", "num_classes", "in_channels")
 class WideResNet(nn.Module):
     """A stem of 16 channels and three stages of 16, 32 and 64 times `widen_factor`.
 
@@ -103,21 +105,25 @@ class WideResNet(nn.Module):
         return Output(self.fc(pooled), (f1, f2, f3), pooled, (preact1, preact2, preact3))
 
 
+@storable("num_classes", "in_channels")
 def wrn_16_1(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
     """WRN-16-1."""
     return WideResNet(16, 1, num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def wrn_16_2(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
     """WRN-16-2."""
     return WideResNet(16, 2, num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def wrn_40_1(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
     """WRN-40-1."""
     return WideResNet(40, 1, num_classes, in_channels)
 
 
+@storable("num_classes", "in_channels")
 def wrn_40_2(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
     """WRN-40-2."""
     return WideResNet(40, 2, num_classes, in_channels)

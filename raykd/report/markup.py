@@ -71,7 +71,9 @@ def table(
         texts: Columns with longer texts.
     """
     kinds = ["text" if column in texts else "" for column in range(len(head))]
-    top = "".join(f'<th class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, head, strict=True))
+    top = "".join(
+        f'<th class="{kind}">{escape(name)}</th>' for kind, name in zip(kinds, head, strict=True)
+    )
     body = ""
     for number, row in enumerate(rows):
         cells = zip(kinds, row, strict=True)

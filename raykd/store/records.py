@@ -129,7 +129,7 @@ def _check_names(record: Record) -> None:
         name = record.get(key, "")
         if not is_name(name) and (name or key == "trial"):  # a teacher has no cohort and no method
             raise StoreError(
-                f"{key} is {name!r}; it must be one printable name of at most 200 characters, without"
+                f"{key} is {name!r}; it must be a name of at most 200 printable characters, without"
                 " slashes and not beginning with a dot"
             )
     path = record.get("checkpoint", "")
@@ -138,7 +138,7 @@ def _check_names(record: Record) -> None:
     for key in ("config", "metrics", "cost"):
         if bad := [name for name in record.get(key, {}) if not is_label(name)]:
             raise StoreError(
-                f"{key} has the name {bad[0]!r}; names are printable and have at most 200 characters"
+                f"{key} has the name {bad[0]!r}; it must be at most 200 printable characters"
             )
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from raykd.store.errors import DamagedObjectError, StoreError
 from raykd.store.folder import Folder
-from raykd.store.metrics import latest, check_long
+from raykd.store.metrics import check_long, latest
 from raykd.store.names import is_sha256
 from raykd.store.records import LAYOUT, from_json, to_json
 from raykd.store.trials import check_table

@@ -162,12 +162,11 @@ def check_table(table: pa.Table) -> None:
         DamagedObjectError: It has other columns, or names and states that raykd would not have
             written. Each trial's `config` is checked when it is read.
     """
-    for field in table.schema:
-        core = field.name in CORE.names
-        kinds = {CORE.field(field.name).type} if core else _TYPES
-        known = core or (field.name.startswith(tuple(_GROUPS)) and is_label(field.name))
-        if not known or field.type not in kinds:
-            raise DamagedObjectError(f"no table of trials: its column {field.name!r} is {field.type}")
+    for name, kind in zip(table.column_names, table.schema.types, strict=True):
+        core = name in CORE.names
+        known = core or (name.startswith(tuple(_GROUPS)) and is_label(name))
+        if not known or kind not in ({CORE.field(name).type} if core else _TYPES):
+            raise DamagedObjectError(f"no table of trials: its column {name!r} is {kind}")
     if missing := set(CORE.names) - set(table.column_names):
         raise DamagedObjectError(f"no table of trials: it lacks {', '.join(sorted(missing))}")
     allowed: dict[str, Callable[[Any], bool]] = {

@@ -1,8 +1,13 @@
-"""The model card of an exported student: what it is, what it can do and how it was made."""
+"""The model card of an exported student: what it is, what it can do and how it was made.
 
+Texts of the store are shown as what they are: none becomes Markdown, HTML or code.
+"""
+
+import re
 from typing import Any
 
 from raykd.store import Trial
+from raykd.store.names import printable
 
 
 def card(
@@ -23,11 +28,12 @@ def card(
         file: Name of the exported file beside the card.
         sha256: Of that file.
     """
-    student, master = spec["student"]["name"], spec["teacher"]["model"]["name"]
+    student, master = spec["student"].get("name"), spec["teacher"].get("model", {}).get("name")
     parts = [
         "---\nlibrary_name: raykd\ntags:\n- image-classification\n- knowledge-distillation\n---",
-        f"# {student}, taught by {master} with {trial.method}",
-        f"Trial {trial.id} of the study `{spec['name']}`, after epoch {trial.epoch}, the last one."
+        f"# {_text(student)}, taught by {_text(master)} with {_text(trial.method)}",
+        f"Trial {_text(trial.id)} of the study {_span(spec['name'])}, after epoch {trial.epoch},"
+        " the last one."
         f" {trial.params or 0:,} parameters.\n`{file}` has SHA-256 `{sha256}`.",
         "## What it can do",
         _accuracy(trial, teacher),
@@ -37,7 +43,7 @@ def card(
         _use(spec["data"], make, file),
         "## How it was made",
         _rows("", _made(trial, spec)),
-        f"### Hyperparameters of {trial.method}",
+        f"### Hyperparameters of {_text(trial.method)}",
         _rows("Those that are not named have the defaults of that version.", _config(trial, spec)),
         "### Recipe",
         _rows("", {**spec["recipe"], "batch_size": spec["batch_size"]}),
@@ -64,14 +70,13 @@ def _use(data: dict[str, Any], make: dict[str, Any], file: str) -> str:
     seen = f"Images are {shape} floats"
     if "mean" in data:
         seen += (
-            f": bytes over 255, minus the mean {data['mean']}, over the deviation {data['std']},"
-            " channel by channel"
+            f": bytes over 255, minus the mean {_span(data['mean'])}, over the deviation"
+            f" {_span(data.get('std'))}, channel by channel"
         )
-    made = make["arguments"].items()
-    arguments = ", ".join(f"{name}={_code(value)}" for name, value in made)
-    module, _, name = make["function"].partition(":")
+    name, arguments = make["function"].partition(":")[2], _arguments(make)
+    imports = "\n".join(dict.fromkeys(_imports(make)))
     code = {
-        "model.safetensors": f"from {module} import {name.partition('.')[0]}\n"
+        "model.safetensors": f"{imports}\n"
         "from raykd.models.weights import load_weights\n\n"
         f"model = {name}({arguments})\n"
         f'load_weights(model, "{file}")\n'
@@ -86,10 +91,24 @@ def _use(data: dict[str, Any], make: dict[str, Any], file: str) -> str:
     return f"{seen}.\n\n```python\n{code}\n```"
 
 
+def _imports(make: dict[str, Any]) -> list[str]:
+    """Returns the lines that import a factory and those among its arguments."""
+    module, _, name = make["function"].partition(":")
+    nested = [value for value in make["arguments"].values() if isinstance(value, dict)]
+    others = [line for value in nested for line in _imports(value)]
+    return [f"from {module} import {name.partition('.')[0]}", *others]
+
+
+def _arguments(make: dict[str, Any]) -> str:
+    """Returns a call's arguments; what made the network is declared, and its values are plain."""
+    return ", ".join(f"{name}={_code(value)}" for name, value in make["arguments"].items())
+
+
 def _code(value: Any) -> str:
     if isinstance(value, dict):
-        return str(value.get("function", value)).replace(":", ".")
-    return repr(tuple(value) if isinstance(value, list) else value)
+        name, inner = value["function"].partition(":")[2], _arguments(value)
+        return f"partial({name}, {inner})" if inner else name
+    return ascii(tuple(value) if isinstance(value, list) else value)
 
 
 def _made(trial: Trial, spec: dict[str, Any]) -> dict[str, Any]:
@@ -112,12 +131,26 @@ def _config(trial: Trial, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(sentence: str, values: dict[str, Any]) -> str:
-    lines = [f"| {name} | {_cell(value)} |" for name, value in values.items()]
+    lines = [f"| {_text(name)} | {_cell(value)} |" for name, value in values.items()]
     table = "\n".join(["| | |", "| --- | --- |", *lines]) if lines else ""
     return "\n\n".join(part for part in (sentence, table) if part)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
-    return "" if value == "" else f"`{value}`"
+        return ", ".join(f"{_text(name)} {_cell(item)}" for name, item in value.items())
+    return "" if value == "" else _span(value)
+
+
+def _text(value: Any) -> str:
+    """A text of the store in one line, its punctuation escaped."""
+    line = " ".join(printable(str(value)).split())
+    return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
+
+
+def _span(value: Any) -> str:
+    """A value of the store as code in one line, between more backticks than it has in a row."""
+    line = " ".join(printable(str(value)).split()).replace("|", r"\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") or not line else ""
+    return f"{fence}{pad}{line}{pad}{fence}"

@@ -53,7 +53,7 @@ def evaluate(
     best: Best = False,
     trial: OneTrial = "",
     data_root: Annotated[
-        str, typer.Option(help="The data's folder, where it is not the one of the study.")
+        str, typer.Option(help="The data's folder, if they have one; a store may not choose it.")
     ] = "",
     data: Annotated[
         str, typer.Option(help="module:class of the data, where it is not one of raykd's.")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,18 +10,23 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from raykd.data import Data
 from raykd.models.weights import load_weights
 from raykd.store import Trial, open_store
 from raykd.study.card import card
-from raykd.train.describe import restore
+from raykd.train.describe import locate
 from raykd.train.evaluate import evaluate
 from raykd.train.recipe import Recipe
+from raykd.train.restore import UNMAKEABLE, Restored, no_larger_than, restore
 
 FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "torch": "model.pt2"}
 """What each format is called."""
+_LARGEST_BATCH = 2**28
+"""Numbers in a batch of images: a store's sizes must not fill this machine."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Taken:
         trial: As the store has it.
         spec: What `study.json` says of its study.
         teacher: The teacher's trial, if it is known.
-        make: Made the network before it had its weights.
+        make: Made the network before it had its weights: `function` and `arguments`.
         model: The student after its last epoch, in eval mode, on the CPU.
         weights: The bytes of the checkpoint.
     """
@@ -67,17 +72,53 @@ def take(root: str, study: str, trial: str | None = None, *, student: str = "") 
             f"trial {chosen.id} has no checkpoint (its state is {chosen.state}); take one that"
             " has ended"
         )
-    if "made_by" not in stored.spec:
-        raise ValueError(f"study {study!r} does not say what made its students; give --student")
-    made_by = stored.spec["made_by"]["student"]
-    make = restore(made_by, "student", student)
+    _check(stored.spec, study)
+    restored = restore(stored.spec["made_by"].get("student"), "student", student)
     weights = store.folder.read(chosen.checkpoint)
-    model = make()
-    load_weights(model, weights)
+    model = _network(restored, weights, chosen.checkpoint)
     known = stored.trials()["trial"].to_pylist()
     teacher = stored.trial("teacher") if "teacher" in known else None
-    made_by = {**made_by, "function": student or made_by["function"]}
+    made_by = locate(restored.make)
+    made_by["function"] = student or made_by["function"]
     return Taken(chosen, stored.spec, teacher, made_by, model.eval(), weights)
+
+
+def _check(spec: dict[str, Any], study: str) -> None:
+    """Checks what a store says of a study, as far as it is used here."""
+    if "made_by" not in spec:
+        raise ValueError(f"study {study!r} does not say what made its students; give --student")
+    shape, batch = spec.get("data", {}).get("shape"), spec.get("batch_size")
+    sizes = [batch, *shape] if isinstance(shape, list) else []
+    if len(sizes) != 4 or not all(type(size) is int and size >= 1 for size in sizes):
+        raise ValueError(f"study {study!r} has batches of {batch!r} images of shape {shape!r}")
+    if math.prod(sizes) > _LARGEST_BATCH:
+        raise ValueError(
+            f"study {study!r} has batches of {batch} images of shape {shape}, more than"
+            f" {_LARGEST_BATCH} numbers; load its checkpoint in a script of your own"
+        )
+    if type(spec.get("seed")) is not int or spec.get("recipe", {}).get("precision", 0) == 0:
+        raise ValueError(f"study {study!r} does not say its seed or its precision")
+
+
+def _network(restored: Restored, weights: bytes, name: str) -> nn.Module:
+    """Makes a student of the bytes of its checkpoint, which is safetensors and nothing else."""
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        raise ValueError(f"the checkpoint {name} is damaged: no safetensors ({error})") from error
+    try:
+        with no_larger_than(tensors.values()):
+            model = restored.make()
+    except UNMAKEABLE as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"the student can't be made as the store says ({type(error).__name__}: {reason}); give"
+            " --student module:function, a function that can be imported from here"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"what makes the student returned a {type(model).__name__}, no module")
+    load_weights(model, weights)
+    return model
 
 
 def evaluate_again(
@@ -173,18 +214,23 @@ def _write_program(taken: Taken, format: str, file: Path) -> None:
 
 
 def _open(taken: Taken, data: str, data_root: str | None, device: str) -> Data:
-    located = taken.spec["made_by"]["data"]
-    if data_root is not None:
-        if "root" not in located["arguments"] and not data:
-            raise ValueError("the study's data have no folder; leave --data-root out")
-        located = {**located, "arguments": {**located["arguments"], "root": data_root}}
-    make: Callable[..., Data] = restore(located, "data", data)
+    given = {} if data_root is None else {"root": data_root}
+    restored = restore(taken.spec["made_by"].get("data"), "data", data, given)
+    if given and not restored.taken:
+        raise ValueError("the study's data have no folder; leave --data-root out")
+    if not given and "root" in restored.left_out:
+        raise ValueError("the study's data are in a folder; give --data-root, which a store can't")
     settings: dict[str, Any] = {"batch_size": taken.spec["batch_size"], "seed": taken.spec["seed"]}
-    opened = make(**settings, device=device)
+    left = ", ".join(sorted({*restored.left_out} - given.keys()))
+    advice = f" (left out, as a store may not set it: {left})" if left else ""
+    try:
+        opened: Data = restored.make(**settings, device=device)
+    except UNMAKEABLE as error:
+        raise ValueError(f"the study's data can't be opened{advice}: {error}") from error
     found, expected = json.loads(json.dumps(opened.describe())), taken.spec["data"]
     if differing := sorted(key for key in expected if found.get(key) != expected[key]):
         raise ValueError(
-            f"these are not the data of the study: they differ in {', '.join(differing)}; give"
-            " --data-root the folder that it was made with"
+            f"these are not the data of the study: they differ in {', '.join(differing)}{advice};"
+            " give --data-root the folder that it was made with, or --data module:function"
         )
     return opened

@@ -5,11 +5,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from raykd.store import Folder, StoreError
-from raykd.store.errors import MissingObjectError
+from raykd.store.errors import DamagedObjectError, MissingObjectError
+from raykd.store.names import is_sha256
+from raykd.store.records import from_json
 
 
 class Artefacts:
@@ -55,9 +58,12 @@ class Artefacts:
             text = json.dumps(description, sort_keys=True, indent=1, default=str)
             self.folder.write(record, text.encode(), if_absent=True)
         try:
-            sha256 = json.loads(self.folder.read(record))["sha256"]
+            described = from_json(self.folder.read(record))
+            sha256 = described.get("sha256") if isinstance(described, dict) else None
+            if not is_sha256(sha256):
+                raise DamagedObjectError(f"its sha256 is {sha256!r}")
             stored = self.folder.read(f"{path}/{sha256}.safetensors")
-        except (json.JSONDecodeError, KeyError, MissingObjectError) as error:
+        except (DamagedObjectError, MissingObjectError) as error:
             raise StoreError(
                 f"the artefact {path} is not whole ({error}); delete that folder to have it made"
                 " again"
@@ -67,5 +73,11 @@ class Artefacts:
                 f"the artefact {path} was changed after it was written: its SHA-256 is not"
                 f" {sha256}; delete that folder to have it made again"
             )
-        tensors: dict[str, Tensor] = load(stored)
+        try:
+            tensors: dict[str, Tensor] = load(stored)
+        except SafetensorError as error:
+            raise StoreError(
+                f"the artefact {path} holds no safetensors ({error}); delete that folder to have it"
+                " made again"
+            ) from error
         return tensors

@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +10,8 @@ from torch import nn
 from torch.optim import SGD
 
 from raykd.methods.kd import KD
-from raykd.models.resnet import CifarResNet, resnet8
-from raykd.train.describe import describe, locate, restore
+from raykd.models.resnet import resnet8
+from raykd.train.describe import describe
 
 
 def made(width: int, *, depth: int = 1, norm: object = nn.BatchNorm2d) -> nn.Module:
@@ -92,60 +91,3 @@ def test_arguments_without_a_face_are_refused() -> None:
         describe(partial(made, 1, norm=object()))
     with pytest.raises(ValueError, match="can't be told from others"):
         describe(partial(made, 1, norm=[lambda: None]))
-
-
-def stored(function: object) -> dict[str, object]:
-    return json.loads(json.dumps(locate(function)))
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        resnet8,
-        partial(partial(resnet8, num_classes=3), in_channels=1),
-        partial(CifarResNet, 1, (4, 4, 4, 4), num_classes=5),
-        partial(describe, function=partial(KD, temperature=2.0)),
-    ],
-)
-def test_what_is_located_can_be_made_again(function: object) -> None:
-    again = restore(stored(function), "student")
-    assert stored(again) == stored(function)
-    assert describe(again) == describe(function)
-
-
-def test_tuples_and_paths_come_back_usable() -> None:
-    again = restore(stored(partial(describe, Path("/data"), widths=[1, (2, 3)])), "data")
-    assert again.keywords == {"function": "/data", "widths": (1, (2, 3))}
-
-
-@pytest.mark.parametrize(
-    ("place", "said"),
-    [
-        ("os:system", "not of raykd"),
-        ("raykdx.models:resnet8", "not of raykd"),
-        ("raykd.models.resnet:nn.Linear", "no function or class of raykd.models.resnet"),
-        ("raykd.models.resnet:resnet9", "can't find"),
-        ("raykd.models.nothing:resnet8", "can't find"),
-    ],
-)
-def test_only_raykds_own_is_taken_at_its_word(place: str, said: str) -> None:
-    with pytest.raises(ValueError, match=f"{said}.*give --student module:function"):
-        restore({"function": place, "arguments": {}}, "student")
-
-
-def test_what_is_named_instead_gets_the_plain_arguments_that_it_takes() -> None:
-    located = stored(partial(made, 3, depth=2, norm=nn.GroupNorm))
-    located["arguments"]["other"] = 1
-    again = restore(located, "student", f"{CifarResNet.__module__}:CifarResNet")
-    assert again.keywords == {}
-    again = restore(
-        {**located, "arguments": {"num_classes": 3, "x": 1}},
-        "student",
-        "raykd.models.resnet:resnet8",
-    )
-    assert again.keywords == {"num_classes": 3}
-
-
-def test_a_lost_argument_is_named() -> None:
-    with pytest.raises(ValueError, match=r"made with norm=torch.float32, which can't be kept"):
-        restore(stored(partial(resnet8, norm=torch.float32)), "student")
