@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raykd.printable import printable
 from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreError, StoreWarning
 from raykd.store.folder import Folder
 from raykd.store.log import Log, read_log
 from raykd.store.metrics import latest, long_table, wide_table
-from raykd.printable import printable
 from raykd.store.snapshot import load_part
 from raykd.store.spec import load_spec, objective
 from raykd.store.trials import Trial, Trials, to_trial

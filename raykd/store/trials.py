@@ -212,7 +212,8 @@ def to_trial(row: dict[str, Any]) -> Trial:
 def _row(row: dict[str, Any]) -> _Row:
     """Makes a row of the table ready for more records."""
     core = {name: row[name] for name in CORE.names if name != "config"}
-    return _Row(**core, **(_grouped(row) | {"config": _config(row["config"])}))
+    groups: dict[str, Any] = {**_grouped(row), "config": _config(row["config"])}
+    return _Row(**core, **groups)
 
 
 def _grouped(row: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -6,8 +6,8 @@ Texts of the store are shown as what they are: none becomes Markdown, HTML or co
 import re
 from typing import Any
 
+from raykd.printable import printable
 from raykd.store import Trial
-from raykd.store.names import printable
 
 
 def card(

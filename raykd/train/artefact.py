@@ -59,7 +59,7 @@ class Artefacts:
             self.folder.write(record, text.encode(), if_absent=True)
         try:
             described = from_json(self.folder.read(record))
-            sha256 = described.get("sha256") if isinstance(described, dict) else None
+            sha256 = described.get("sha256", "") if isinstance(described, dict) else ""
             if not is_sha256(sha256):
                 raise DamagedObjectError(f"its sha256 is {sha256!r}")
             stored = self.folder.read(f"{path}/{sha256}.safetensors")
