@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from raykd.data import Batch
 from raykd.methods.method import Method
-from raykd.methods.unit import has_direction, unit
+from raykd.methods.unit import bounded, has_direction, unit
 from raykd.models import Output
 
 
@@ -20,9 +20,10 @@ def correlation_loss(
 
     Features are standardised over the batch with the unbiased deviation and v is divided by B, as
     in the official code, so v is at most (B − 1)/B and the loss at least log2 D − 2α log2 B. A
-    feature without variance counts as uncorrelated (v = 0).
+    feature without variance counts as uncorrelated (v = 0), and one that hardly varies beside the
+    others gets little gradient, see `bounded`.
     """
-    v = (_standardise(z_s) * _standardise(z_t)).sum(0) / len(z_s)
+    v = (_standardise(_bounded(z_s)) * _standardise(z_t)).sum(0) / len(z_s)
     return _log_distance(v, alpha)
 
 
@@ -58,6 +59,7 @@ def correlation_loss_closed(
     z_s: Float[Tensor, "B D"], teacher: TeacherSide, alpha: float
 ) -> Float[Tensor, ""]:
     """`correlation_loss` with the student's deviation taken out of the sum over the batch."""
+    z_s = _bounded(z_s)
     centred = z_s - z_s.mean(0)
     v = (centred * teacher.standardised).sum(0) / (_deviation(z_s) * len(z_s))
     return _log_distance(v, alpha)
@@ -126,6 +128,10 @@ class ITRD(Method):
             "corr": self.beta_corr * correlation_loss_closed(embedded, teacher, self.alpha),
             "mi": self.beta_mi * mutual_information_loss_closed(z_s, teacher),
         }
+
+
+def _bounded(z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    return bounded(z, z.detach().std(0, correction=0, keepdim=True))
 
 
 def _standardise(z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:

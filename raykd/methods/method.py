@@ -2,14 +2,17 @@
 
 import inspect
 import pkgutil
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 import raykd.methods
 from raykd.data import Batch, Data
 from raykd.models import Output
+from raykd.models.output import at_least_float32
 
 
 @runtime_checkable
@@ -48,6 +51,9 @@ class Method(nn.Module, metaclass=Addable):
     and the method's hyperparameters by keyword; their defaults are the paper's. Learnable parts
     (an embedding, a regressor) are submodules and are trained with the student.
 
+    Calling a method computes in float32 (float64 for outputs of float64), also inside an autocast:
+    outputs of lower precision are cast, and `forward` runs with autocast off.
+
     Raises:
         ValueError: A hyperparameter is out of range, or the pair's shapes can't be used: before
             anything is trained.
@@ -69,10 +75,21 @@ class Method(nn.Module, metaclass=Addable):
     def schedule(self, progress: float) -> None:
         """Called before each epoch with the share of the training that is done, in [0, 1)."""
 
+    def __call__(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Runs `forward` in float32."""
+        s, t = s.at_least_float32(), t.at_least_float32()
+        batch = batch._replace(input=at_least_float32(batch.input))
+        with ExitStack() as stack:
+            for kind in {s.logits.device.type, "cpu"}:
+                if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            terms: dict[str, Tensor] = super().__call__(s, t, batch)
+        return terms
+
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns the weighted terms by name; their sum is the loss.
 
-        `s` and `t` are float32 whatever the autocast; `t` carries no gradient.
+        `s` and `t` are at least float32, and no autocast is on; `t` carries no gradient.
         """
         raise NotImplementedError
 

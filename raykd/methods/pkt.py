@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raykd.data import Batch
 from raykd.methods.method import Method
-from raykd.methods.unit import SMALLEST
+from raykd.methods.unit import SMALLEST, bounded
 from raykd.models import Output
 
 EPSILON = 1e-7
@@ -19,6 +19,8 @@ EPSILON = 1e-7
 
 def affinities(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
     """p(j | i) with the cosine kernel (1 + cos) / 2; each row sums to 1."""
+    if z.requires_grad:
+        z = bounded(z, torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True))
     squared = z.square().sum(1, keepdim=True)
     length = torch.where(squared > SMALLEST**2, squared, 1.0).sqrt()
     z = z / (length + EPSILON)

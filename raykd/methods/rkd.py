@@ -7,7 +7,7 @@ from torch import Tensor
 
 from raykd.data import Batch
 from raykd.methods.method import Method
-from raykd.methods.unit import SMALLEST
+from raykd.methods.unit import SHORT, SMALLEST
 from raykd.models import Output
 
 
@@ -25,15 +25,18 @@ def angles(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B B"]:
     """ψ_A: cosine of the angle at the first index between the other two (section 3.2.2).
 
     From the Gram matrix, so that nothing of B² · D is kept. An angle with two equal rows has a
-    cosine of (almost) 0.
+    cosine of (almost) 0. Rows that are nearer to each other than `SHORT` times the mean distance
+    give no gradient: their direction is that of rounding.
     """
     z = z - z.mean(0)
     gram = z @ z.T
     sides = _euclidean(z)
+    apart = sides.detach() > SHORT * sides.detach().mean()
     sides = torch.where(sides > SMALLEST, sides, 1.0)
     own = gram.diagonal()[:, None, None]
     products = gram[None] - gram[:, :, None] - gram[:, None] + own
-    return products / (sides[:, :, None] * sides[:, None])
+    cosines = products / (sides[:, :, None] * sides[:, None])
+    return torch.where(apart[:, :, None] & apart[:, None], cosines, cosines.detach())
 
 
 def relation_loss(

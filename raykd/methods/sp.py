@@ -7,14 +7,17 @@ from torch import Tensor
 from raykd.data import Batch
 from raykd.methods.maps import last_stage
 from raykd.methods.method import Method
-from raykd.methods.unit import unit
+from raykd.methods.unit import SMALLEST, unit
 from raykd.models import Output
 
 
 def similarity(f: Float[Tensor, "B ..."]) -> Float[Tensor, "B B"]:
-    """The Gram matrix of the flattened maps, its rows of length one: G."""
+    """The Gram matrix of the flattened maps, its rows of length one: G.
+
+    The row of a sample without direction is 0, and its own normalisation gives no gradient.
+    """
     q = f.flatten(1)
-    return unit(q @ q.T)
+    return unit(q @ q.T, smallest=SMALLEST**2)  # products of two lengths
 
 
 def similarity_loss(g_s: Float[Tensor, "B B"], g_t: Float[Tensor, "B B"]) -> Float[Tensor, ""]:

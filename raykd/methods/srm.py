@@ -65,9 +65,16 @@ def pixel_loss(
 
 
 def image_loss(score: Float[Tensor, "B M H W"], label: Float[Tensor, "B M"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of the mean similarity with the mean sparse code, in nats an atom."""
-    mean = score.sigmoid().mean((2, 3)).clamp(1e-6, 1 - 1e-6)
-    return -(label * mean.log() + (1 - label) * (-mean).log1p()).mean()
+    """Binary cross-entropy of the mean similarity with the mean sparse code, in nats an atom.
+
+    `torch.nn.functional.binary_cross_entropy`, whose logarithms are at least −100. It refuses
+    numbers that are not finite, on a GPU with an error that ends the process: here they make the
+    loss not a number, as in any other loss.
+    """
+    mean = score.sigmoid().mean((2, 3))
+    diverged = 0 * (mean + label).sum()
+    loss = F.binary_cross_entropy(mean.nan_to_num(0.5), label.nan_to_num(0.5))
+    return loss + diverged
 
 
 class SRM(Method):

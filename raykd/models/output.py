@@ -4,10 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 T = TypeVar("T")
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Returns a tensor of 16 bits as float32, and any other as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,13 @@ class Output:
         if key not in self._memo:
             self._memo[key] = make()
         return self._memo[key]  # type: ignore[return-value]
+
+    def at_least_float32(self) -> "Output":
+        """Returns itself, or where a tensor has 16 bits a copy with float32 in their place."""
+        tensors = (self.logits, self.pooled, *self.stages, *self.preacts)
+        if all(at_least_float32(tensor) is tensor for tensor in tensors):
+            return self
+        return self.map(at_least_float32)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Output":
         """Returns an output with `f` applied to every tensor."""

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raykd.data import Batch
 from raykd.methods import Method
 from raykd.models import Output
+from raykd.models.output import at_least_float32
 from raykd.train.recipe import Recipe
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -39,9 +40,7 @@ class Objective(nn.Module):
         kind = batch.input.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
             s: Output = self.model(batch.input)
-        with torch.autocast(kind, enabled=False):
-            s = s.map(torch.Tensor.float)
-            return self.method(s, t or s, batch), s.logits.detach()
+        return self.method(s, t or s, batch), at_least_float32(s.logits.detach())
 
 
 class Randomness:

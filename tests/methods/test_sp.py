@@ -43,6 +43,24 @@ def test_an_empty_row_gives_a_bounded_gradient(draw):
     assert similarity(ordinary).equal(torch.nn.functional.normalize(gram))
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-6, 1e-4])
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 1e2])
+def test_a_sample_without_direction_pulls_as_any_other(draw, scale, length):
+    f = scale * draw(16, 8, 4, 4).float()
+    f[3] *= length
+    f.requires_grad_()
+    similarity_loss(similarity(f), similarity(draw(16, 9, 4, 4, seed=1).float())).backward()
+    pull = f.grad.flatten(1).norm(dim=1)
+    assert pull[3] < 200 * pull.median()
+    assert pull[3] < 10 * pull.median() or length > 0
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-3, 1e3])
+def test_the_scale_of_the_maps_does_not_matter(draw, scale):
+    f = draw(4, 6).float()
+    assert torch.allclose(similarity(scale * f), similarity(f), atol=1e-6)
+
+
 def test_any_shape_will_do(output, batch_of):
     s, t = output(), output(seed=1, grad=False).map(lambda tensor: tensor.flatten(1))
     loss = SP(s, t)(s, t, batch_of())["similarity"]

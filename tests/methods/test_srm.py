@@ -98,6 +98,27 @@ def test_the_image_loss_is_least_at_the_target(draw):
     assert image_loss(exact + 0.3, target).item() == pytest.approx(expected.item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e3])
+def test_the_image_loss_is_torchs_binary_cross_entropy(draw, dtype, scale):
+    """In value and gradient, also where all similarities of an atom are 0 or 1."""
+    score, label = (scale * draw(3, 7, 2, 2)).to(dtype), draw(3, 7, seed=1).abs().to(dtype)
+    score[:, 0], score[:, 1], label[0, :2], label[1, :2] = -scale, scale, 0, 1
+    ours, theirs = score.clone().requires_grad_(), score.clone().requires_grad_()
+    loss = image_loss(ours, label)
+    expected = F.binary_cross_entropy(theirs.sigmoid().mean((2, 3)), label)
+    loss.backward()
+    expected.backward()
+    assert torch.equal(loss, expected)
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_a_network_that_diverged_makes_the_image_loss_not_a_number(draw):
+    score, label = draw(2, 3, 2, 2), draw(2, 3, seed=1).abs()
+    assert image_loss(score * torch.nan, label).isnan()
+    assert image_loss(score, label * torch.nan).isnan()
+
+
 def test_gradients(draw):
     score = draw(2, 5, 2, 2).requires_grad_()
     label = torch.arange(8).view(2, 2, 2) % 5

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from raykd.models import Output
@@ -21,3 +22,14 @@ def test_once_computes_once_for_each_output():
         assert output.once("gram 2", lambda: calls.append(1) or 7) == 7
     assert calls == [1]
     assert output.map(lambda t: t).once("gram 2", lambda: 8) == 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tensors_of_16_bits_become_float32_and_no_others(dtype):
+    low = Output(torch.ones(2, 3), (torch.ones(2, 4).to(dtype),), torch.ones(2, 4))
+    cast = low.at_least_float32()
+    assert cast.stages[0].dtype == torch.float32
+    assert cast.logits is low.logits
+    assert cast.at_least_float32() is cast
+    exact = low.map(torch.Tensor.double)
+    assert exact.at_least_float32() is exact
