@@ -115,7 +115,7 @@ class Bregman(Method):
         if not self.layers:
             raise ValueError("every rank is 0; at least one layer must be represented")
         self.mean, self.match, self.coef, self.head, self.gamma = mean, match, coef, head, gamma
-        self.reconstruction: dict[str, float] = {}
+        self.found: dict[str, float] = {}
         self.predict = nn.ModuleList(nn.Linear(one.student, one.rank) for one in self.layers)
         self.imported = nn.ModuleList(
             BregmanLayer(
@@ -140,15 +140,19 @@ class Bregman(Method):
             except ValueError as error:
                 raise ValueError(f"layer {layer.name} of the teacher: {error}") from error
             imported.load_state_dict({key: fit[key] for key in ("mean", "components")})
-            self.reconstruction[f"reconstruction_{layer.name}"] = fit["loss"].item()
+            self.found[f"reconstruction_{layer.name}"] = fit["loss"].item()
+            if not fit.get("converged", True):  # artefacts of earlier versions do not say
+                self.found[f"unconverged_{layer.name}"] = 1.0
 
     def facts(self) -> dict[str, float]:
-        """`reconstruction_<layer>`: the mean divergence of the outputs that were fitted.
+        """`reconstruction_<layer>` of each layer's fit, and `unconverged_<layer>` of some.
 
-        In nats for the logits; for pooled features and stages the sum over the features, which
-        is half the squared error where the transfer function is the identity.
+        The first is the mean divergence of the outputs that were fitted: in nats for the logits;
+        for pooled features and stages the sum over the features, which is half the squared error
+        where the transfer function is the identity. The second is 1 for a fit that was stopped by
+        its limit of iterations, and is not there for others.
         """
-        return self.reconstruction
+        return self.found
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns `ce`, and those of `match`, `coef` and `head` that have a weight.
@@ -250,8 +254,9 @@ def _fit(
             transfer = find_transfer(layer.transfer)
             start = BregmanLayer(fit["mean"], fit["components"], transfer).to(y.device)
         pca = BregmanPCA(rank, layer.transfer, mean).fit(y, start)
-        loss = torch.tensor(pca.loss_, dtype=torch.float64)
-        return {"mean": pca.mean_, "components": pca.components_.T, "loss": loss}
+        numbers = {"loss": pca.loss_, "converged": float(pca.converged_)}
+        told = {name: torch.tensor(x, dtype=torch.float64) for name, x in numbers.items()}
+        return {"mean": pca.mean_, "components": pca.components_.T, **told}
 
     return artefact("bregman", {**config, "rank": rank, "mean": mean}, make)
 

@@ -58,15 +58,16 @@ class BregmanLayer(nn.Module):
         k = self.components.shape[1]
         c = y.new_zeros(len(y), k)
         loss = self.loss(c, y)
+        scale = loss + self.transfer.conjugate(y).abs()  # what the loss is rounded by
         damping = 1e-6 * torch.eye(k).to(y)
         for _ in range(iterations):
             theta = self.preactivation(c)
             gradient = (self.transfer.f(theta) - y) @ self.components
             newton = torch.linalg.solve(self._curvature(theta) + damping, gradient)
             decrement = (gradient * newton).sum(1)
-            if (decrement < 1e-18 * (1 + loss)).all():
+            if (decrement <= 1e-18 * scale).all():
                 break
-            near = decrement < 1e-10 * (1 + loss)  # the full step is safe, and below rounding
+            near = decrement <= 1e-10 * scale  # the full step is safe, and below rounding
             step = torch.ones_like(loss)
             for _ in range(40):
                 trial = self.loss(c - step[:, None] * newton, y)

@@ -1,5 +1,7 @@
 """Extended Bregman PCA (Amid et al., Layerwise Bregman Representation Learning, TMLR 2023)."""
 
+import warnings
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,6 +10,13 @@ from raykd.modules.bregman_layer import BregmanLayer
 from raykd.modules.transfer import transfer as find_transfer
 
 Rows = Float[Tensor, "N D"]
+
+NEGLIGIBLE = 1e-12
+"""Share of the loss of rank 0 that is left to rounding: a fit below it is exact."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit was stopped by its limit of iterations while its loss still fell."""
 
 
 class BregmanPCA:
@@ -21,6 +30,10 @@ class BregmanPCA:
     The coefficients are rotated so that their second moments are diagonal and descending, and
     each column of V has its largest entry positive. For `transfer="identity"` this is PCA.
 
+    A direction that (almost) does not change the outputs at the mean can't be brought to length
+    one by H, as where a joint mean lies below 0 in units of relu that are active in some rows. It
+    is measured as if its slope were `Transfer.flat`; VᵀHV is then below I in that direction.
+
     Args:
         rank: Number of coefficients, up to D (D − 1 for softmax; D less the units that are always
             0 for relu). Solutions of different ranks are not nested.
@@ -30,7 +43,7 @@ class BregmanPCA:
             (ours) finds m with V, and its loss is never above that of "dual".
         slope: Of leaky_relu below zero; 0.01 as in torch.
         tolerance: Stops when three steps in a row lower the loss by less than this share.
-        iterations: Stops after this many steps in any case.
+        iterations: Stops after this many steps in any case, with a `ConvergenceWarning`.
 
     Attributes:
         mean_: m (D).
@@ -38,6 +51,7 @@ class BregmanPCA:
         coefficients_: c of the rows given to `fit` (N × rank).
         loss_: Mean loss of these, in nats for sigmoid and softmax.
         losses_: The loss after each step.
+        converged_: Whether the loss stood still before the limit of iterations.
         layer_: f(m + V c) as a layer, in float64.
 
     Raises:
@@ -50,6 +64,7 @@ class BregmanPCA:
     layer_: BregmanLayer
     loss_: float
     losses_: list[float]
+    converged_: bool
 
     def __init__(
         self,
@@ -88,6 +103,11 @@ class BregmanPCA:
         self._mean = self.transfer.inverse(y.mean(0))
         hessian = self.transfer.hessian(self._mean)
         self._basis = self.transfer.basis(hessian)
+        if self._basis.shape[1] == 0:
+            raise ValueError(
+                f"all {y.shape[1]} features of {self.transfer.name} are 0 in all {len(y)} rows;"
+                " there is nothing to represent: leave this layer out"
+            )
         if self.rank > self._basis.shape[1]:
             raise ValueError(
                 f"rank is {self.rank}; these {y.shape[1]} features of {self.transfer.name} allow"
@@ -106,6 +126,16 @@ class BregmanPCA:
         theta = self._descend(y, starts, joint=self.mean == "joint")
         self._factor(theta)
         self.loss_ = self._loss(theta, y).item()
+        if not self.converged_:
+            share = 1 - self.losses_[-1] / self.losses_[-2]
+            warnings.warn(
+                f"the fit of rank {self.rank} to {self.transfer.name} was stopped after"
+                f" {self.iterations} iterations, the last of which still lowered the loss by"
+                f" {share:.2g} of it; allow more iterations, or a larger tolerance than"
+                f" {self.tolerance:g}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def transform(self, y: Rows) -> Float[Tensor, "N K"]:
@@ -132,7 +162,7 @@ class BregmanPCA:
     def _second_order(self, y: Rows, hessian: Float[Tensor, "D D"]) -> Rows:
         """The optimum of the loss's expansion at the mean: a PCA weighted by H^(−1/2)."""
         values, vectors = torch.linalg.eigh(self._basis.T @ hessian @ self._basis)
-        scale = self._basis @ vectors / values.clamp_min(1e-300).sqrt()
+        scale = self._basis @ vectors / values.clamp_min(self.transfer.flat).sqrt()
         residual = y - self.transfer.f(self._mean)
         directions: Tensor = scale @ _leading(residual @ scale, self.rank)
         return self._mean + residual @ directions @ directions.T
@@ -152,8 +182,10 @@ class BregmanPCA:
         losses = [self._loss(theta, y) for theta in starts]
         best = min(range(len(starts)), key=lambda i: losses[i].nan_to_num(torch.inf).item())
         theta, loss = starts[best], losses[best].item()
+        exact = NEGLIGIBLE * losses[0].item()
         before, momentum, still = theta, 1.0, 0
         self.losses_.append(loss)
+        self.converged_ = True
         for _ in range(self.iterations):
             faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = theta + (momentum - 1) / faster * (theta - before)
@@ -168,8 +200,10 @@ class BregmanPCA:
             still = still + 1 if loss - new_loss < self.tolerance * abs(loss) else 0
             before, theta, momentum, loss = theta, new, faster, new_loss
             self.losses_.append(loss)
-            if still == 3:
+            if still == 3 or loss <= exact:
                 break
+        else:
+            self.converged_ = False
         return theta
 
     def _factor(self, theta: Rows) -> None:
@@ -179,11 +213,14 @@ class BregmanPCA:
         hessian = self.transfer.hessian(self._mean)
         offset = theta - self._mean
         v = self._basis @ _leading(offset @ self._basis, self.rank)
-        c = offset @ v
-        for _ in range(2):  # twice: the first leaves the rounding of a squared condition number
-            lower = torch.linalg.cholesky(v.T @ hessian @ v)
-            v = torch.linalg.solve_triangular(lower, v.T, upper=False).T
-            c = c @ lower
+        slopes, axes = torch.linalg.eigh(v.T @ hessian @ v)
+        lengths = slopes.clamp_min(self.transfer.flat).sqrt()
+        v, c = v @ axes / lengths, offset @ v @ axes * lengths
+        # once more where H rules: what is left is the rounding of a squared condition number
+        bent = slopes > self.transfer.flat
+        lower = torch.linalg.cholesky(v[:, bent].T @ hessian @ v[:, bent])
+        v[:, bent] = torch.linalg.solve_triangular(lower, v[:, bent].T, upper=False).T
+        c[:, bent] = c[:, bent] @ lower
         rotation = torch.linalg.eigh(c.T @ c).eigenvectors.flip(1)
         v, c = v @ rotation, c @ rotation
         signs = v.gather(0, v.abs().argmax(0, keepdim=True)).sign()

@@ -30,6 +30,8 @@ class Transfer:
         lowest: Smallest output.
         highest: Largest output.
         negative_slope: Of leaky_relu.
+        flat: Slope at a mean below which a direction is measured as if it had this one; by default
+            the share `EDGE` of the largest, which the inverse of no output falls below.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Transfer:
     lowest: float = -torch.inf
     highest: float = torch.inf
     negative_slope: float = 0.01
+    flat: float = EDGE
 
     def __reduce__(self) -> tuple[Callable[[str, float], "Transfer"], tuple[str, float]]:
         return transfer, (self.name, self.negative_slope)
@@ -107,6 +110,11 @@ def _elu_potential(x: Tensor) -> Tensor:
     return (x.clamp_min(0).square() / 2 + negative.expm1() - negative).sum(-1)
 
 
+def _elu_entropy(y: Tensor) -> Tensor:
+    below = 1 + y.clamp(-1, 0)
+    return (y.clamp_min(0).square() / 2 + torch.xlogy(below, below) - below + 1).sum(-1)
+
+
 def _centred_log(y: Tensor) -> Tensor:
     logs = y.clamp_min(EDGE).log()
     return logs - logs.mean(-1, keepdim=True)
@@ -127,6 +135,7 @@ TRANSFERS = (
         slope=lambda x: (x > 0).to(x),
         potential=lambda x: x.relu().square().sum(-1) / 2,
         lowest=0.0,
+        flat=0.01,  # units that are off at a joint mean are on in some rows: no length above 10
     ),
     Transfer(
         "sigmoid",
@@ -136,6 +145,7 @@ TRANSFERS = (
         potential=lambda x: _softplus(x).sum(-1),
         entropy=lambda y: (torch.xlogy(y, y) + torch.xlogy(1 - y, 1 - y)).sum(-1),
         lipschitz=0.25,
+        flat=0.25 * EDGE,
         lowest=0.0,
         highest=1.0,
     ),
@@ -155,6 +165,7 @@ TRANSFERS = (
         inverse=lambda y: torch.where(y >= 0, y, y.clamp(EDGE - 1, 0).log1p()),
         slope=lambda x: x.clamp_max(0).exp(),
         potential=_elu_potential,
+        entropy=_elu_entropy,
         lowest=-1.0,
     ),
     Transfer(
@@ -165,6 +176,7 @@ TRANSFERS = (
         potential=lambda x: x.logsumexp(-1),
         entropy=lambda y: torch.xlogy(y, y).sum(-1),
         lipschitz=0.5,
+        flat=0.5 * EDGE,
         lowest=0.0,
         highest=1.0,
     ),
@@ -191,10 +203,11 @@ def leaky_relu(slope: float) -> Transfer:
         "leaky_relu",
         f=lambda x: F.leaky_relu(x, slope),
         inverse=lambda y: F.leaky_relu(y, 1 / slope),
-        slope=lambda x: torch.where(x >= 0, 1.0, slope).to(x),
+        slope=lambda x: torch.where(x >= 0, torch.ones_like(x), torch.full_like(x, slope)),
         potential=lambda x: torch.where(x >= 0, x.square(), slope * x.square()).sum(-1) / 2,
         lipschitz=max(1.0, slope),
         negative_slope=slope,
+        flat=min(EDGE, slope),
     )
 
 

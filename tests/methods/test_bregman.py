@@ -1,9 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from raykd.methods.bregman import Bregman
-from raykd.modules.bregman_pca import BregmanPCA
+from raykd.modules.bregman_pca import BregmanPCA, ConvergenceWarning
 
 TEACHER = {"widths": (5, 7, 9, 12), "sizes": (10, 8, 6, 4)}
 STUDENT = {"widths": (4, 6, 8), "sizes": (8, 4, 2)}
@@ -206,3 +208,35 @@ def test_golden_trace(trace):
         "coef": pytest.approx([0.586945364, 0.56558086, 0.500555987], rel=1e-5),
         "head": pytest.approx([1.59082127, 1.81939111, 1.80404735], rel=1e-5),
     }
+
+
+@pytest.mark.parametrize("mean", ["dual", "joint"])
+def test_a_teacher_with_sparse_maps_can_be_learned_from(bregman, pair, data, mean, monkeypatch):
+    """Most units are off at a joint mean: relu's curvature there tells nothing of them."""
+    monkeypatch.setattr("raykd.methods.bregman.ROWS", 500)
+    teacher, student, batch = pair
+    with torch.no_grad():
+        for norm in teacher.norms:
+            norm.momentum = 1.0
+            norm.bias -= 0.5
+        teacher.train()(data.inputs)
+        teacher.eval()
+    ranks = {"rank_stage_2": 3, "rank_stage_3": 4, "rank_stage_4": 6, "rank_logits": 0}
+    method, _, t = bregman(mean=mean, coef=0.1, head=0.0, **ranks)
+    optimizer = torch.optim.SGD([*student.parameters(), *method.parameters()], lr=0.05)
+    losses = []
+    for _ in range(20):
+        terms = method(student(batch.input), t, batch)
+        losses.append(sum(terms.values()).item())
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
+
+
+def test_a_fit_that_was_stopped_by_its_limit_is_told(bregman, monkeypatch):
+    limited = partial(BregmanPCA, iterations=1)
+    monkeypatch.setattr("raykd.methods.bregman.BregmanPCA", limited)
+    with pytest.warns(ConvergenceWarning, match="stopped after 1 iterations"):
+        method, _, _ = bregman(rank_logits=2)
+    assert method.facts()["unconverged_logits"] == 1

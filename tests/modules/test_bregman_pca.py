@@ -1,3 +1,4 @@
+import warnings
 from functools import cache
 from itertools import pairwise
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from raykd.modules.bregman_layer import BregmanLayer
-from raykd.modules.bregman_pca import BregmanPCA
+from raykd.modules.bregman_pca import BregmanPCA, ConvergenceWarning
 from raykd.modules.transfer import transfer
 
 NAMES = ["identity", "leaky_relu", "sigmoid", "tanh", "elu", "softmax", "relu"]
@@ -178,3 +179,85 @@ def test_what_it_refuses():
         BregmanPCA(8, "softmax").fit(outputs("softmax"))
     with pytest.raises(ValueError, match="those of sigmoid lie in"):
         BregmanPCA(2, "sigmoid").fit(outputs("identity"))
+
+
+def made(case, name):
+    """Outputs on which a fit has little to hold on to."""
+    theta = outputs(name) if name == "identity" else transfer(name, 0.1).inverse(outputs(name))
+    off = theta - 60 if name != "softmax" else 60 * torch.eye(D)[0] + 0 * theta
+    one = off.clone()
+    one[:, 3] = theta[:, 3].abs()
+    once = off.clone()
+    once[5, 3] = 1.0
+    cases = {
+        "sparse": theta - 2,
+        "all off": off,
+        "one channel alive": one,
+        "one unit alive once": once,
+        "constant rows": theta[:1].expand(N, D).clone(),
+        "fewer rows than the rank": theta[:2],
+        "few rows, many times": theta[:3].repeat(20, 1),
+        "large": 1e6 * theta,
+        "small": 1e-6 * theta,
+    }
+    return transfer(name, 0.1).f(cases[case])
+
+
+@pytest.mark.parametrize("mean", ["dual", "joint"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "sparse",
+        "all off",
+        "one channel alive",
+        "one unit alive once",
+        "constant rows",
+        "fewer rows than the rank",
+        "few rows, many times",
+        "large",
+        "small",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::raykd.modules.bregman_pca.ConvergenceWarning")
+def test_outputs_with_little_to_hold_on_to_are_fitted_or_refused(case, name, mean):
+    y = made(case, name)
+    alive = int((y.mean(0) > 0).sum()) if name == "relu" else D - (name == "softmax")
+    pca = BregmanPCA(4, name, mean, slope=0.1, iterations=100)
+    if alive < 4:
+        with pytest.raises(ValueError, match=r"allow at most|nothing to represent"):
+            pca.fit(y)
+        return
+    pca.fit(y)
+    rounding = 1e-12 * (1 + y.square().sum(1).mean().item())
+    zero = pca.transfer.loss(pca.mean_.expand_as(y), y).mean().item()
+    fit = pca.layer_.loss(pca.coefficients_, y).mean().item()
+    encoded = pca.layer_.loss(pca.transform(y), y).mean().item()
+    assert -rounding <= encoded <= fit * (1 + 1e-6) + rounding
+    assert fit == pytest.approx(pca.loss_, rel=1e-6, abs=rounding)
+    assert fit <= zero + rounding
+    gram = pca.components_ @ pca.transfer.hessian(pca.mean_) @ pca.components_.T
+    assert torch.linalg.eigvalsh(gram).max() <= 1 + 1e-9
+    assert pca.components_.abs().max() <= pca.transfer.flat**-0.5 * (1 + 1e-9)
+    exported = pca.export()
+    assert exported(pca.coefficients_.float()).isfinite().all()
+
+
+@pytest.mark.parametrize("mean", ["dual", "joint"])
+def test_slopes_are_as_exact_as_the_numbers(mean):
+    slope, x = 0.01, torch.tensor([-1.0, 2.0], dtype=torch.float64)
+    assert transfer("leaky_relu", slope).slope(x).tolist() == [slope, 1.0]
+    pca = BregmanPCA(2, "leaky_relu", mean, slope=0.01).fit(outputs("leaky_relu") - 5)
+    metric = torch.autograd.functional.jacobian(pca.transfer.f, pca.mean_)
+    gram = pca.components_ @ metric @ pca.components_.T
+    assert (gram - torch.eye(2).double()).abs().max() < 1e-12
+
+
+def test_a_limit_of_iterations_that_is_reached_is_told():
+    y = outputs("tanh")
+    with pytest.warns(ConvergenceWarning, match="rank 3 to tanh was stopped after 2 iterations"):
+        stopped = BregmanPCA(3, "tanh", iterations=2).fit(y)
+    assert not stopped.converged_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        assert BregmanPCA(3, "tanh", iterations=2000).fit(y).converged_
