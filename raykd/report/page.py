@@ -80,7 +80,7 @@ def _headline(results: Results) -> str:
             )
             numbers.append((over, f"{unit}{to} {row.label}"))
     cards = "".join(
-        f'<div class="number"><b>{escape(text)}</b><span>{escape(name)}</span></div>'
+        f'<div class="number"><b>{_unbroken(text)}</b><span>{escape(name)}</span></div>'
         for text, name in numbers
     )
     arguments = ", ".join(f"{name}={value!r}" for name, value in sorted(best.config.items()))
@@ -94,6 +94,11 @@ def _headline(results: Results) -> str:
         "Best configuration",
         f'<code class="config">{escape(call)}</code><div class="numbers">{cards}</div>{note}',
     )
+
+
+def _unbroken(text: str) -> str:
+    """A number as HTML, with its deviation and the sign before it on one line."""
+    return escape(text).replace("± ", "±&nbsp;")
 
 
 def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:

@@ -145,7 +145,7 @@ def style(figure: go.Figure, height: int) -> None:
         hoverlabel={"font": {"family": "system-ui, sans-serif"}},
     )
     figure.update_xaxes(title_font_size=13)
-    figure.update_yaxes(title_font_size=13)
+    figure.update_yaxes(title_font_size=13, automargin=True)
 
 
 def label_axis(figure: go.Figure, metric: str) -> None:
@@ -154,7 +154,6 @@ def label_axis(figure: go.Figure, metric: str) -> None:
         title_text=escape(wording.title(metric)),
         tickformat=".2~%" if wording.is_share(metric) else None,
         hoverformat=".2%" if wording.is_share(metric) else ".4g",
-        automargin=True,
         autorangeoptions={"clipmin": -0.02, "clipmax": 1.02} if wording.is_share(metric) else None,
     )
 

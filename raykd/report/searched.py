@@ -150,7 +150,7 @@ def importance(found: Searched) -> go.Figure | str:
     figure.update_traces(marker_color=COLOURS["best"])
     style(figure, 110 + 46 * len(found.parameters))
     figure.update_xaxes(title_text="share of the importance", range=[0, 1.12], tickformat=".0%")
-    figure.update_yaxes(title_text="", automargin=True)
+    figure.update_yaxes(title_text="")
     return figure
 
 

@@ -33,7 +33,7 @@ def card(
         "---\nlibrary_name: raykd\ntags:\n- image-classification\n- knowledge-distillation\n---",
         f"# {_text(student)}, taught by {_text(master)} with {_text(trial.method)}",
         f"Trial {_text(trial.id)} of the study {_span(spec['name'])}, after epoch {trial.epoch},"
-        " the last one."
+        f" {_ending(trial)}."
         f" {trial.params or 0:,} parameters.\n`{file}` has SHA-256 `{sha256}`.",
         "## What it can do",
         _accuracy(trial, teacher),
@@ -53,6 +53,12 @@ def card(
         _rows("", spec["teacher"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _ending(trial: Trial) -> str:
+    if trial.state == "COMPLETE":
+        return "the last one"
+    return f"where it ended as {trial.state} ({_text(trial.reason)}): it is no result of the study"
 
 
 def _accuracy(trial: Trial, teacher: Trial | None) -> str:

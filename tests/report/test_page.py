@@ -1,4 +1,5 @@
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -12,6 +13,7 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
+        self.html = html
         self.tags, self.text, self.scripts, self._open = [], "", [], []
         self.feed(html)
         self.close()
@@ -88,6 +90,15 @@ def test_it_is_made_for_small_screens_and_both_themes(standard):
     assert all("width" not in figure["layout"] for figure in standard.figures)
 
 
+def test_tiles_break_what_they_have_no_room_for(standard):
+    css = standard.html.partition("<style>")[2].partition("</style>")[0]
+    rules = re.findall(r"^ *(\.number[^{]*?) {([^}]*)}", css, flags=re.MULTILINE)
+    tile = next(rule for name, rule in rules if name == ".number")
+    assert "overflow-wrap: anywhere" in tile
+    assert "min-width: 0" in tile
+    assert not [name for name, rule in rules if "nowrap" in rule or "hidden" in rule]
+
+
 def test_stored_text_is_never_markup(made, tmp_path):
     html = page(Results(made.hostile(tmp_path)))
     seen = Page(html)
@@ -101,6 +112,7 @@ def test_stored_text_is_never_markup(made, tmp_path):
 def test_replicates_and_several_objectives(made, tmp_path):
     text = Page(page(Results(made.replicated(tmp_path / "a")))).text
     assert "84.60 ± 0.31%" in text
+    assert "84.60 ±\xa00.31%validation accuracy" in text  # in a tile, which may break before ±
     assert "means ± standard deviations" in text
     text = Page(page(Results(made.several(tmp_path / "b")))).text
     assert "Objectives against each other" in text

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -110,6 +111,16 @@ def test_safetensors_and_its_card(root, tmp_path, cli):
     for said in ("BinaryResNet, taught by CifarResNet with itrd", "alpha", "torch (version)"):
         assert said in text
     assert f"{taken.trial.metrics['test_top1']:.4f}" in text
+
+
+def test_the_card_of_a_failed_student_says_so(root, tmp_path):
+    taken = take_home.take(root, "tiny", "0000")
+    failed = replace(taken.trial, state="FAIL", reason="loss_kd became nan in epoch 2")
+    take_home.export(replace(taken, trial=failed), "safetensors", tmp_path / "student")
+    text = (tmp_path / "student" / "README.md").read_text()
+    assert "ended as FAIL" in text
+    assert "became nan in epoch 2" in text
+    assert "the last one" not in text
 
 
 @pytest.mark.slow
