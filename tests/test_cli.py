@@ -84,3 +84,25 @@ def test_pack_of_nothing_is_one_line(tmp_path):
     result = CliRunner().invoke(app, ["pack", str(tmp_path / "none"), str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "there is no folder" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["best", "{}"],
+        ["best", "results", "{}"],
+        ["report", "results", "--output={}"],
+        ["pack", "images", "{}"],
+        ["doctor", "--storage", "{}", "--data", "{}"],
+        ["export", "results", "study", "--trial", "{}"],
+        ["evaluate", "results", "study", "--data-root", "{}"],
+        ["{}"],
+        ["best", "results", "study", "{}"],
+    ],
+)
+def test_credentials_are_refused_and_not_repeated(words):
+    address = "s3://AKIA:sec/ret+%@bucket/x"
+    result = CliRunner().invoke(app, [word.format(address) for word in words])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: the command line holds credentials")
+    assert not any(part in result.output for part in ("AKIA", "sec/", "ret+"))

@@ -8,6 +8,7 @@ import pytest
 from raykd.store import Study as Stored
 from raykd.store import open_store
 from raykd.study import Study
+from raykd.study.command import run_one
 
 Make = Callable[..., Study]
 SPEC = {"identity": {}, "metric": ["val_top1"], "mode": ["max"]}
@@ -38,6 +39,30 @@ def test_what_follows_is_given_the_stored_study(
     study().main(options, after=shown.append)
     assert [(one.name, one.trials) for one in ran] == [("mine", 3)]
     assert [stored.name for stored in shown] == ["mine"]
+
+
+@pytest.mark.parametrize("option", ["--storage", "--data", "--teacher-weights", "--epochs", "--x"])
+def test_credentials_on_the_command_line_are_refused_and_not_repeated(
+    option: str,
+    study: Make,
+    ran: list[Study],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    address = "s3://AKIA:sec/ret+%@bucket/x"
+    with pytest.raises(SystemExit) as ended:
+        study().main([option, address])
+    assert ended.value.code == 2
+    with pytest.raises(SystemExit):
+        run_one({"a": study()}, "which", [f"{option}={address}"])
+    monkeypatch.setenv("RAYKD_STORAGE", address)
+    with pytest.raises(SystemExit):
+        study().main([])
+    told = capfd.readouterr()
+    assert told.err.count("the command line holds credentials") == 2
+    assert "RAYKD_STORAGE holds credentials" in told.err
+    assert not any(part in told.out + told.err for part in ("AKIA", "sec/", "ret+"))
+    assert not ran
 
 
 def test_a_study_that_cannot_be_run_ends_the_script(
