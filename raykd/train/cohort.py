@@ -13,6 +13,7 @@ from raykd.data import Data
 from raykd.methods import Artefact, Method
 from raykd.models import Output
 from raykd.store import Folder
+from raykd.train.failure import Guard
 from raykd.train.halving import Halving
 from raykd.train.loop import Row, fit
 from raykd.train.recipe import Recipe
@@ -94,65 +95,70 @@ class Cohort:
         A continued cohort first yields the rows of the epochs that were done before: whoever
         records them may have been killed between the checkpoint and the record.
         """
-        students = self._students()
         state = self._newest()
         history = [Row(**row) for row in state.get("rows", [])]
         best: dict[str, dict[str, Any]] = state.get("best", {})
         for epoch in range(1, state.get("epoch", 0) + 1):
             yield [row for row in history if row.epoch == epoch]
+        students: list[Student] = []
+        guard = Guard(students, self.folder.sub(self.name), self.device)
         ended = {row.trial for row in history if row.state != "RUNNING"}
-        students = [student for student in students if student.trial not in ended]
-        for student in students:
-            if state:
-                student.load_state_dict(state["students"][student.trial])
-        step = state.get("step", 0)
-        del state
-        epochs = self.recipe.epochs
-        done = max((row.epoch for row in history), default=0)
+        failed = {**state.get("failed", {}), **guard.reasons}
+        guard.reasons = {trial: why for trial, why in failed.items() if trial not in ended}
+        with guard.gpu_watched():
+            self._enrol(guard, ended | guard.reasons.keys())
+            for student in students:
+                if state:
+                    student.load_state_dict(state["students"][student.trial])
+            step = state.get("step", 0)
+            del state
+            epochs = self.recipe.epochs
+            done = max((row.epoch for row in history), default=0)
 
-        def after(epoch: int, step: int) -> None:
-            if self.noticed():
-                self._save(students, history, best, epoch, step)
+            def after(epoch: int, step: int) -> None:
+                if self.noticed():
+                    self._save(guard, history, best, epoch, step)
 
-        for rows in fit(students, self.teacher, self.data, epochs, done, step, after):
-            rows = self._judge(rows)
-            self._keep_best(students, rows, best)
-            history += rows
-            self._leave(students, rows, best)
-            if rows[0].epoch == epochs and self.teacher:
-                self.teacher.verify()
-            self._save(students, history, best, rows[0].epoch)
-            yield rows
+            for rows in fit(students, self.teacher, self.data, epochs, done, step, after, guard):
+                rows = self._judge(rows)
+                self._keep_best(students, rows, best)
+                history += rows
+                self._leave(students, rows, best)
+                if rows[0].epoch == epochs and self.teacher:
+                    self.teacher.verify()
+                self._save(guard, history, best, rows[0].epoch)
+                yield rows
 
-    def _students(self) -> list[Student]:
-        channels = self.data.shape
-        example = torch.zeros(2, *channels, device=self.device)
+    def _enrol(self, guard: Guard, ended: set[str]) -> None:
+        """Makes the students of the trials that have not ended, ready to be trained."""
+        example = torch.zeros(2, *self.data.shape, device=self.device)
         t = None
         if self.teacher:
             with torch.no_grad():
                 t = self.teacher.model(example)
         steps = sum(1 for _ in range(0, len(self.data), self.data.batch_size))
-        made = []
         for member in self.members:
-            student = Student(
-                member.trial,
-                self.student,
-                member.method,
-                example,
-                t,
-                self.recipe,
-                steps,
-                seed=member.seed,
-                overrides=member.overrides,
-                rank=self.rank,
-                wrap=self.wrap,
-            )
-            if self.teacher:
-                with student.random.use():
-                    method = student.objective.method
-                    method.prepare(self.teacher.model, self.data, self.artefact)
-            made.append(student)
-        return made
+            if member.trial in ended:
+                continue
+            with guard(member.trial):
+                student = Student(
+                    member.trial,
+                    self.student,
+                    member.method,
+                    example,
+                    t,
+                    self.recipe,
+                    steps,
+                    seed=member.seed,
+                    overrides=member.overrides,
+                    rank=self.rank,
+                    wrap=self.wrap,
+                )
+                if self.teacher:
+                    with student.random.use():
+                        method = student.objective.method
+                        method.prepare(self.teacher.model, self.data, self.artefact)
+                guard.students.append(student)
 
     def _judge(self, rows: list[Row]) -> list[Row]:
         """Says which trials end with this epoch, and how."""
@@ -172,7 +178,9 @@ class Cohort:
     def _keep_best(
         self, students: list[Student], rows: list[Row], best: dict[str, dict[str, Any]]
     ) -> None:
-        for student, row in zip(students, rows, strict=True):
+        at = {row.trial: row for row in rows}
+        for student in students:
+            row = at[student.trial]
             score = self.goal.score(row)
             known = best.get(row.trial)
             if row.state != "FAIL" and (known is None or score > known["score"]):
@@ -181,11 +189,17 @@ class Cohort:
     def _leave(
         self, students: list[Student], rows: list[Row], best: dict[str, dict[str, Any]]
     ) -> None:
-        """Stores the weights of those who are done and takes them out of the list."""
-        for student, row in zip(list(students), rows, strict=True):
+        """Stores the weights of those who are done and takes them out of the list.
+
+        An exception may have come in the middle of a step: then there are none.
+        """
+        by_name = {student.trial: student for student in students}
+        for row in rows:
             if row.state == "RUNNING":
                 continue
-            kept = best.pop(row.trial, None)
+            kept, student = best.pop(row.trial, None), by_name.get(row.trial)
+            if student is None:
+                continue
             if self.rank == 0:
                 self.folder.write(f"{row.trial}/last.safetensors", save(_cpu(student.model)))
                 if kept:
@@ -194,7 +208,7 @@ class Cohort:
 
     def _save(
         self,
-        students: list[Student],
+        guard: Guard,
         history: list[Row],
         best: dict[str, dict[str, Any]],
         epoch: int,
@@ -206,24 +220,28 @@ class Cohort:
             "epoch": epoch,
             "step": step,
             "rows": [asdict(row) for row in history],
-            "students": {student.trial: student.state_dict() for student in students},
+            "students": {student.trial: student.state_dict() for student in guard.students},
+            "failed": guard.reasons,
             "best": best,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
         place = f"{epoch:05d}" + (f"s{step:08d}" if step else "")  # sorts after the epoch's own
         self.folder.write(f"{self.name}/{place}.pt", buffer.getvalue())
-        for old in self.folder.list(self.name)[:-2]:
-            self.folder.delete(old)
+        self.folder.delete(*self._checkpoints()[:-2])
 
     def _newest(self) -> dict[str, Any]:
         """The newest checkpoint of this cohort, or nothing."""
-        stored = [path for path in self.folder.list(self.name) if path.endswith(".pt")]
+        stored = self._checkpoints()
         if not stored:
             return {}
         buffer = io.BytesIO(self.folder.read(stored[-1]))
         state: dict[str, Any] = torch.load(buffer, map_location=self.device, weights_only=True)
         return state
+
+    def _checkpoints(self) -> list[str]:
+        """Paths of this cohort's checkpoints, the newest last."""
+        return [path for path in self.folder.list(self.name) if path.endswith(".pt")]
 
 
 def _cpu(model: nn.Module) -> dict[str, Tensor]:

@@ -1,10 +1,12 @@
 """Accuracy and cross-entropy of students on a split, one pass over the data for all of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from raykd.data import Batch
 from raykd.train import workers
@@ -12,11 +14,22 @@ from raykd.train import workers
 
 @torch.no_grad()
 def evaluate(
-    models: Sequence[nn.Module], batches: Iterable[Batch], *, autocast: bool = False
+    models: Sequence[nn.Module],
+    batches: Iterable[Batch],
+    *,
+    autocast: bool = False,
+    guard: Callable[[int], AbstractContextManager[None]] = lambda i: nullcontext(),
 ) -> list[dict[str, float]]:
     """Evaluates each model on the same batches, in eval mode.
 
     Where several workers run, each gives its share of the batches and all get the whole result.
+
+    Args:
+        models: In any mode; they are left in eval mode.
+        batches: What to evaluate on.
+        autocast: Whether the models run in bfloat16.
+        guard: Surrounds the work of the model at a position, and may keep an exception of it from
+            the others; what is returned of that model means nothing then.
 
     Returns:
         For each model `top1` and `top5` (accuracies in [0, 1]; `top5` counts the best of five, or
@@ -30,14 +43,10 @@ def evaluate(
     device = next((p.device for model in models for p in model.parameters()), torch.device("cpu"))
     sums = torch.zeros(len(models), 4, dtype=torch.float64, device=device)
     for batch in batches:
-        for model, total in zip(models, sums, strict=True):
-            with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=autocast):
-                logits = model(batch.input).logits
-            logits = logits.float()
-            loss = F.cross_entropy(logits, batch.target, reduction="sum")
-            best = logits.topk(min(5, logits.shape[1]), dim=1).indices == batch.target[:, None]
-            counts = (best[:, 0].sum(), best.sum(), loss, torch.tensor(len(batch.target)))
-            total += torch.stack([value.to(total) for value in counts])
+        sums[:, 3] += len(batch.target)
+        for i, model in enumerate(models):
+            with guard(i):
+                sums[i, :3] += _counts(model, batch, autocast).to(sums)
     workers.add_up(sums)
     if not sums[:, 3].all():
         raise ValueError(
@@ -46,3 +55,13 @@ def evaluate(
         )
     names = ("top1", "top5", "loss")
     return [dict(zip(names, row[:3], strict=True)) for row in (sums / sums[:, 3:]).tolist()]
+
+
+def _counts(model: nn.Module, batch: Batch, autocast: bool) -> Float[Tensor, "3"]:
+    """Samples whose class is named first, or among the first five, and the summed loss."""
+    with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=autocast):
+        logits = model(batch.input).logits
+    logits = logits.float()
+    loss = F.cross_entropy(logits, batch.target, reduction="sum")
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices == batch.target[:, None]
+    return torch.stack([value.double() for value in (best[:, 0].sum(), best.sum(), loss)])

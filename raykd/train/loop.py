@@ -1,7 +1,7 @@
 """The loop: every batch goes through the teacher once and then through each student."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from raykd.data import Batch, Data
 from raykd.train import workers
 from raykd.train.clock import Clock
 from raykd.train.evaluate import evaluate
+from raykd.train.failure import Guard
 from raykd.train.student import Student
 from raykd.train.teacher import Teacher
 
@@ -26,7 +27,7 @@ class Row:
             the epoch, `share_seconds` of it for this student, `data_wait_seconds` in them,
             `images_per_second` over all workers, `worker_batch` (each worker's samples of a batch,
             which relational losses depend on), `params`, and the facts of its method. The test
-            set's are there after the last epoch.
+            set's are there after the last epoch. Empty where an exception ended the epoch.
         state: `RUNNING`, or how the trial ended with this epoch: `COMPLETE`, `PRUNED`, `FAIL`.
         reason: Why it ended, where that needs saying.
     """
@@ -46,11 +47,12 @@ def fit(
     start: int = 0,
     step: int = 0,
     after: Callable[[int, int], None] = lambda epoch, step: None,
+    guard: Guard | None = None,
 ) -> Iterator[list[Row]]:
     """Trains `students` side by side; yields one row a student after each epoch.
 
     A student that is taken out of the list between two epochs is not trained any further. What
-    one student does changes nothing for the others: not its presence, not its divergence.
+    one student does changes nothing for the others: not its presence, its divergence or failure.
 
     Args:
         students: In training; all see the same batches.
@@ -60,27 +62,29 @@ def fit(
         start: Epochs done before, by the same students with the same data.
         step: Batches of the next epoch that they learned from as well.
         after: Called after each batch with the epochs done and the batches of the current one.
+        guard: Takes a student out of the list whose own code raises an exception.
     """
+    guard = guard or Guard(students)
     for epoch in range(start, epochs):
-        if not students:
-            return
         done = step if epoch == start else 0
-        for student in students:
-            student.begin(epoch, fresh=done == 0)
+        for student in list(students):
+            with guard(student.trial):
+                student.begin(epoch, fresh=done == 0)
         clock = Clock()
-        for number, batch in enumerate(clock.watch(data.train(epoch, done)), done):
+        batches = clock.watch(data.train(epoch, done)) if students else ()
+        for number, batch in enumerate(batches, done):
             t = teacher(batch) if teacher else None
             weight = _weight(batch, data, number)
-            for student in students:
-                student.step(batch, t, weight)
+            for student in list(students):
+                with guard(student.trial):
+                    student.step(batch, t, weight)
+            if not students:
+                break
             after(epoch, number + 1)
-        trained = [_trained(student) for student in students]
-        times = clock.metrics(len(students))
-        tested = _tested(students, data, last=epoch + 1 == epochs)
-        yield [
-            _row(student, epoch + 1, {**a, **b, **times, **_facts(student, data)})
-            for student, a, b in zip(students, trained, tested, strict=True)
-        ]
+        rows = _rows(guard, data, clock, epoch + 1, last=epoch + 1 == epochs)
+        if not rows:
+            return
+        yield rows
 
 
 def _weight(batch: Batch, data: Data, step: int) -> float:
@@ -93,10 +97,9 @@ def _weight(batch: Batch, data: Data, step: int) -> float:
 
 def _trained(student: Student) -> dict[str, float]:
     """Means over the samples of the epoch, of all workers; the first wait for the device."""
-    names = sorted(student.sums)
-    sums = torch.stack([student.sums[name] for name in names])
+    sums = torch.stack([student.sums[name] for name in sorted(student.sums)])
     workers.add_up(sums)
-    values = dict(zip(names, sums.tolist(), strict=True))
+    values = dict(zip(sorted(student.sums), sums.tolist(), strict=True))
     samples = values.pop("samples")
     means = {name: value / samples for name, value in values.items()}
     means["train_loss"] = sum(v for name, v in means.items() if name.startswith("loss_"))
@@ -104,30 +107,43 @@ def _trained(student: Student) -> dict[str, float]:
     return means
 
 
-def _tested(students: Sequence[Student], data: Data, *, last: bool) -> list[dict[str, float]]:
+def _rows(guard: Guard, data: Data, clock: Clock, epoch: int, *, last: bool) -> list[Row]:
+    """What the epoch says of each student, and of those who failed in it."""
+    metrics: dict[str, dict[str, float]] = {}
+    for student in list(guard.students):
+        with guard(student.trial):
+            metrics[student.trial] = {**_trained(student), **_facts(student, data)}
+    times = clock.metrics(len(guard.students)) if guard.students else {}
+    tested = _tested(guard, data, last=last) if guard.students else {}
+    rows = [
+        _row(trial, epoch, {**metrics[trial], **tested[trial], **times})
+        for trial in (student.trial for student in guard.students)
+    ]
+    return rows + [Row(trial, epoch, {}, "FAIL", why) for trial, why in guard.take().items()]
+
+
+def _tested(guard: Guard, data: Data, *, last: bool) -> dict[str, dict[str, float]]:
     """The validation split's metrics, and after the last epoch the test set's, for the record."""
-    models = [student.model for student in students]
+    trials, models = zip(*((s.trial, s.model) for s in guard.students), strict=True)
     for model in models:
         workers.share_buffers(model)
-    autocast = students[0].objective.autocast
-    tested: list[dict[str, float]] = [{} for _ in models]
+    autocast = guard.students[0].objective.autocast
+    tested: dict[str, dict[str, float]] = {trial: {} for trial in trials}
     for split, batches in (("val", data.validation), ("test", data.test))[: 1 + last]:
-        for metrics, found in zip(
-            tested, evaluate(models, batches(), autocast=autocast), strict=True
-        ):
-            metrics.update({f"{split}_{name}": value for name, value in found.items()})
+        found = evaluate(models, batches(), autocast=autocast, guard=lambda i: guard(trials[i]))
+        for trial, values in zip(trials, found, strict=True):
+            tested[trial].update({f"{split}_{name}": value for name, value in values.items()})
     return tested
 
 
 def _facts(student: Student, data: Data) -> dict[str, float]:
+    facts = {name: float(value) for name, value in student.objective.method.facts().items()}
     share = data.batch_size / workers.world()
-    own = {"params": float(student.parameters), "worker_batch": share}
-    return {**student.objective.method.facts(), **own}
+    return {**facts, "params": float(student.parameters), "worker_batch": share}
 
 
-def _row(student: Student, epoch: int, metrics: dict[str, float]) -> Row:
+def _row(trial: str, epoch: int, metrics: dict[str, float]) -> Row:
     for name, value in metrics.items():
         if not math.isfinite(value):
-            reason = f"{name} became {value} in epoch {epoch}"
-            return Row(student.trial, epoch, metrics, "FAIL", reason)
-    return Row(student.trial, epoch, metrics)
+            return Row(trial, epoch, metrics, "FAIL", f"{name} became {value} in epoch {epoch}")
+    return Row(trial, epoch, metrics)

@@ -15,6 +15,7 @@ from raykd.train.artefact import Artefacts
 from raykd.train.cohort import Cohort, Goal, Member
 from raykd.train.describe import describe
 from raykd.train.evaluate import evaluate
+from raykd.train.failure import of_machine, reason
 from raykd.train.loop import Row
 from raykd.train.recipe import Recipe
 
@@ -67,7 +68,7 @@ class Source:
         A training that was killed goes on from its last epoch.
 
         Raises:
-            RuntimeError: It diverged.
+            RuntimeError: It diverged, or the network, the optimizer or the data raised an error.
         """
         artefacts = Artefacts(folder)
         path = artefacts.path("teacher", self.key())
@@ -83,7 +84,7 @@ class Source:
             device=device,
             goal=Goal(),
         )
-        for [row] in cohort.run():
+        for row in _trained(cohort):
             yield row
             if row.state == "FAIL":
                 raise RuntimeError(
@@ -118,6 +119,26 @@ def record(model: nn.Module, data: Data) -> dict[str, float]:
         **{f"test_{name}": value for name, value in test.items()},
         "params": float(sum(p.numel() for p in model.parameters())),
     }
+
+
+def _trained(cohort: Cohort) -> Iterator[Row]:
+    """Yields the teacher's rows; an exception of a user's code becomes a sentence."""
+    rows = cohort.run()
+    while True:
+        why = ""
+        try:
+            [row] = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # the data's code may raise anything
+            if of_machine(error):
+                raise
+            why = reason(error)
+        else:
+            why = "" if row.metrics else row.reason
+        if why:
+            raise RuntimeError(f"the teacher's training failed: {why}")
+        yield row
 
 
 def _tensors(data: bytes) -> dict[str, Tensor]:

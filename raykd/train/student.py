@@ -1,5 +1,6 @@
 """A student: a model with its method, optimizer, schedule, random generator and running means."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -163,6 +164,7 @@ class Student:
             with self._joined(i == parts - 1):
                 with self.random.use():
                     terms, logits = self._module(part, t_part)
+                _check_terms(terms, self.objective.method)
                 (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
             self._count(terms, logits, part.target)
         if self.recipe.clip is not None:
@@ -205,6 +207,30 @@ class Student:
         self.scheduler.load_state_dict(state["scheduler"])
         self.random.states = [random.cpu() for random in state["random"]]
         self.sums = state["sums"]
+
+
+def _check_terms(terms: Any, method: Method) -> None:
+    """Refuses what a method returns if it is no loss."""
+    found = ""
+    if not isinstance(terms, dict) or not terms:
+        found = f"{terms!r}" if terms == {} else f"a {type(terms).__name__}"
+    for name, term in terms.items() if isinstance(terms, dict) else ():
+        if not isinstance(name, str):
+            found = f"a term named {name!r}, which is no text"
+        elif not isinstance(term, Tensor):
+            found = f"{name!r}: a {type(term).__name__}, which is no tensor"
+        elif term.dim() or not term.is_floating_point():
+            shape = f"of shape {tuple(term.shape)}" if term.dim() else f"of {term.dtype}"
+            found = f"{name!r}: a tensor {shape}"
+    if not found and not any(term.requires_grad for term in terms.values()):
+        found = f"{', '.join(map(repr, terms))}, none of which has a gradient"
+    if found:
+        code = inspect.unwrap(type(method).forward).__code__
+        raise ValueError(
+            "forward must return a dict of scalar terms, such as {'ce': loss}, whose sum is the"
+            f" loss; {type(method).__qualname__}'s ({code.co_filename}:{code.co_firstlineno})"
+            f" returns {found}"
+        )
 
 
 def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:
