@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from ray import train, tune
+from ray.exceptions import RayError
+from ray.train import TrainingFailedError
 from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -15,15 +17,19 @@ from raykd.study.lesson import Lesson, Place, open_data
 from raykd.study.notice import notice
 from raykd.study.plan import Plan
 from raykd.train import workers
-from raykd.train.pretrain import record
+from raykd.train.failure import RestartError, of_machine, reason
+from raykd.train.pretrain import TeacherError, record
+
+LOST = "lost.txt"
+"""Beside a cohort's checkpoints: why none of its workers can go on."""
 
 START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 
 def in_actor(config: dict[str, Any], lesson: Lesson) -> None:
     """Teaches a cohort in this process, a Tune actor that is used again for the next one."""
-    for rows in lesson.teach(config["plan"], Place(noticed=notice())):
-        tune.report({"rows": [asdict(row) for row in rows]})
+    for told in _told(lesson, config["plan"], Place(noticed=notice())):
+        tune.report(told)
 
 
 def with_train(
@@ -31,10 +37,29 @@ def with_train(
 ) -> None:
     """Teaches a cohort with Ray Train, from a Tune actor that only waits for it.
 
+    Ray Train starts its workers again a few times, whatever they ended by. Trials that fail take up
+    some of these tries, so there are as many rounds of them as it takes for every trial to fail.
+    """
+    plan: Plan = config["plan"]
+    folder = lesson.checkpoints(plan)
+    folder.delete(LOST)  # of an earlier run: what was wrong may have been corrected
+    failed = len(folder.list("failed"))
+    while True:
+        try:
+            _train(plan, lesson, count, gpus)
+            return
+        except TrainingFailedError:
+            before, failed = failed, len(folder.list("failed"))
+            if failed == before:
+                raise
+
+
+def _train(plan: Plan, lesson: Lesson, count: int | tuple[int, int], gpus: float) -> None:
+    """Runs Ray Train once.
+
     The run's own folder is empty but for Ray's bookkeeping: the cohort goes on from raykd's
     checkpoints, whichever node it is restarted on.
     """
-    plan: Plan = config["plan"]
     told: Any = TuneReportCallback()
     elastic: Any = count  # Ray's own annotation knows of no pair
     # A cloud's GPU machine takes minutes to boot. Elastic workers take what is there; Ray counts a
@@ -67,12 +92,54 @@ def _in_worker(config: dict[str, Any]) -> None:
         noticed=notice(),
     )
     lesson: Lesson = config["lesson"]
-    for rows in lesson.teach(config["plan"], place):
-        train.report({"rows": [asdict(row) for row in rows]})
+    lost = lesson.checkpoints(config["plan"])
+    if lost.exists(LOST):
+        train.report({"rows": [], "lost": lost.read(LOST).decode()})
+        return
+    for told in _told(lesson, config["plan"], place):
+        train.report(told)
+
+
+def _told(lesson: Lesson, plan: Plan, place: Place) -> Iterator[dict[str, Any]]:
+    """Yields what Tune is told: the rows of each epoch, or why no try of this cohort can succeed.
+
+    Raises:
+        RestartError: The cohort goes on in another process.
+        Exception: Another try may succeed; see `of_machine`.
+    """
+    try:
+        for rows in lesson.teach(plan, place):
+            yield {"rows": [asdict(row) for row in rows]}
+    except (RestartError, RayError):
+        raise
+    except Exception as error:  # the code of data and teacher may raise anything
+        if of_machine(error):
+            raise
+        lesson.forget()
+        why = reason(error)
+        if place.world > 1:  # the others wait for this one; started again, all of them read this
+            lesson.checkpoints(plan).write(LOST, why.encode())
+            raise RestartError(why) from None
+        yield {"rows": [], "lost": why}
 
 
 def teacher(lesson: Lesson) -> Iterator[dict[str, Any]]:
-    """Gets the teacher ready: yields a row an epoch while it is trained, then what it can do."""
+    """Gets the teacher ready: yields a row an epoch while it is trained, then what it can do.
+
+    Raises:
+        TeacherError: Its training failed, or the code of network or data raised an exception.
+    """
+    try:
+        yield from _teacher(lesson)
+    except TeacherError:
+        raise
+    except Exception as error:  # the code of network and data may raise anything
+        if of_machine(error):
+            raise
+        raise TeacherError(f"the teacher can't be made ready: {reason(error)}") from error
+
+
+def _teacher(lesson: Lesson) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(lesson.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     study = lesson.study

@@ -23,15 +23,18 @@ class Bridge(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Writes an epoch down and shows it."""
+        """Writes an epoch down and shows it, or why a cohort can't go on."""
         assert self.ledger is not None
         assert self.display is not None
+        if "lost" in result:
+            self.ledger.give_up(trial.config["plan"], result["lost"])
+            return
         rows = [Row(**row) for row in result["rows"]]
         new = self.ledger.rows(trial.config["plan"], rows)
         self.display.rows(trial.config["plan"], rows, len(new))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A cohort failed more often than is forgiven."""
+        """A cohort failed by its machines more often than is forgiven."""
         assert self.ledger is not None
         why = (trial.get_pickled_error() or trial.get_error() or "unknown").__str__()
         self.ledger.give_up(trial.config["plan"], why.strip().splitlines()[-1][:300])

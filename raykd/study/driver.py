@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import ray
 from optuna.distributions import distribution_to_json
 from ray import tune
+from ray.exceptions import RayTaskError
 from torch.cuda import is_available as cuda_is_there
 
 from raykd.data import Data
@@ -80,8 +81,16 @@ def run(study: Study, storage: str, *, report: bool = True) -> None:
             _teach(lesson, ledger, display, means)
         search.finish()
     if ledger.lost:
-        failed = "; ".join(f"cohort {name}: {why}" for name, why in ledger.lost.items())
-        raise RuntimeError(f"some cohorts failed for good and stay unfinished: {failed}")
+        raise RuntimeError(_unfinished(ledger.lost))
+
+
+def _unfinished(lost: dict[str, str]) -> str:
+    """Says why cohorts stay unfinished, each reason once."""
+    cohorts: dict[str, list[str]] = {}
+    for name, why in lost.items():
+        cohorts.setdefault(why, []).append(name)
+    failed = "; ".join(f"cohort {', '.join(names)}: {why}" for why, names in cohorts.items())
+    return f"some cohorts failed for good and stay unfinished: {failed}"
 
 
 def _spec(study: Study, data: Data, source: Source, folder: Folder) -> dict[str, Any]:
@@ -199,7 +208,10 @@ def _trained(lesson: Lesson, means: Means) -> Iterator[dict[str, Any]]:
     )
     rows: Any = task.remote(lesson)  # a generator of references
     for reference in rows:
-        yield ray.get(reference)
+        try:
+            yield ray.get(reference)
+        except RayTaskError as error:  # its text is a traceback
+            raise error.cause from None
 
 
 def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> None:

@@ -58,6 +58,8 @@ class Ledger:
                 state = row["state"] if last else "RUNNING"
                 self.search.observe(row["trial"], epoch, values, state)
                 self.known[row["trial"]] = epoch
+            if row["state"] == "FAIL":  # an exception may have ended it before its first report
+                self.search.fail(row["trial"])
         plans = _plans(trials, self.writer.configs())
         self.search.restore(plans)
         self.plans = plans
@@ -84,20 +86,29 @@ class Ledger:
         """Writes an epoch of a cohort down; returns the rows that were not known before."""
         rows = list(rows)
         for row in rows:  # what was known before counts too: only a cohort knows its past
-            self._seconds.setdefault(row.trial, {})[row.epoch] = row.metrics["share_seconds"]
-        new = [row for row in rows if row.epoch > self.known.get(row.trial, 0)]
+            if row.metrics:
+                spent = self._seconds.setdefault(row.trial, {})
+                spent[row.epoch] = row.metrics["share_seconds"]
+        new = [
+            row
+            for row in rows
+            if row.epoch > self.known.get(row.trial, 0) and not self.search.has_ended(row.trial)
+        ]
         records: list[dict[str, Any]] = []
         for row in new:
-            self.known[row.trial] = row.epoch
-            records.append(
-                {"kind": "report", "trial": row.trial, "epoch": row.epoch, "metrics": row.metrics}
-            )
+            report = {"trial": row.trial, "epoch": row.epoch, "metrics": row.metrics}
+            if row.metrics:
+                self.known[row.trial] = row.epoch
+                records.append({"kind": "report", **report})
             if row.state != "RUNNING":
                 records.append(self._end(row))
         self._append(records)
         for row in new:
-            values = [row.metrics[name] for name in self.study.metrics]
-            self.search.observe(row.trial, row.epoch, values, row.state)
+            if row.metrics:
+                values = [row.metrics[name] for name in self.study.metrics]
+                self.search.observe(row.trial, row.epoch, values, row.state)
+            else:
+                self.search.fail(row.trial)
         if self.search.ended(plan):
             self.running.pop(plan.cohort, None)
             leftovers = f"{self.study.name}/checkpoints/{plan.cohort}"
@@ -148,15 +159,17 @@ class Ledger:
         patiently(partial(self.writer.append, records), say=self._say)
 
     def _end(self, row: Row) -> dict[str, Any]:
-        seconds = self._seconds[row.trial]
+        seconds = self._seconds.get(row.trial, {})
+        weights = f"{self.study.name}/checkpoints/{row.trial}/last.safetensors"
+        params = row.metrics.get("params", math.nan)
         return {
             "kind": "end",
             "trial": row.trial,
             "state": row.state,
             "reason": row.reason,
-            "checkpoint": f"{self.study.name}/checkpoints/{row.trial}/last.safetensors",
+            "checkpoint": weights if row.metrics else "",
             "cost": {"seconds": sum(seconds.values()), "epochs": float(len(seconds))},
-            "params": int(row.metrics["params"]) if math.isfinite(row.metrics["params"]) else 0,
+            "params": int(params) if math.isfinite(params) else 0,
         }
 
 

@@ -83,6 +83,15 @@ class Lesson:
         )
         yield from cohort.run()
 
+    def checkpoints(self, plan: Plan) -> Folder:
+        """The folder of a cohort's checkpoints."""
+        folder = self.folder.patient(PATIENCE_SECONDS)
+        return folder.sub(f"{self.study.name}/checkpoints/{plan.cohort}")
+
+    def forget(self) -> None:
+        """Opens data and teacher anew for the next cohort: an exception may have broken them."""
+        _kept.clear()
+
     def _member(self, plan: Plan, i: int) -> Member:
         setting = plan.settings[i]
         method = self.study.method

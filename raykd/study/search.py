@@ -138,16 +138,23 @@ class Search:
         outcome.values = values
         outcome.state = state
 
+    def fail(self, trial: str) -> None:
+        """Takes note of a trial that failed without objectives to show for its last epoch."""
+        self.outcomes.setdefault(trial, Outcome()).state = "FAIL"
+
+    def has_ended(self, trial: str) -> bool:
+        """Whether a trial has ended, however."""
+        return self._outcome(trial).state != "RUNNING"
+
     def ended(self, plan: Plan) -> bool:
         """Whether all trials of a cohort have ended."""
-        return all(self._outcome(s.trial).state != "RUNNING" for s in plan.settings)
+        return all(self.has_ended(setting.trial) for setting in plan.settings)
 
     def give_up(self, plan: Plan) -> None:
         """Counts what has not ended in a cohort as failed, so that others need not wait for it."""
         for setting in plan.settings:
-            outcome = self.outcomes.setdefault(setting.trial, Outcome())
-            if outcome.state == "RUNNING":
-                outcome.state = "FAIL"
+            if not self.has_ended(setting.trial):
+                self.fail(setting.trial)
 
     def finish(self) -> None:
         """Tells Optuna everything that is known."""

@@ -11,13 +11,12 @@ from pathlib import Path
 import torch
 from torch.distributed import DistError
 
-import raykd
 from raykd.store import Folder
 from raykd.store.errors import UnavailableError
 from raykd.train import workers
 from raykd.train.student import Student
 
-_RAYKD = str(Path(raykd.__file__).parent)
+_RAYKD = str(Path(__file__).parents[1])
 _LIBRARIES = (*(sysconfig.get_paths()[name] for name in ("purelib", "platlib", "stdlib")), "<")
 _OF_GPU = re.compile(r"CUDA error|CUBLAS_STATUS|cuDNN error")
 _HARDWARE = re.compile(r"ECC|NVLink|unavailable|busy|unknown error|initialization|no CUDA-capable")
@@ -73,6 +72,10 @@ def of_machine(error: BaseException) -> bool:
     return error.__cause__ is not None and of_machine(error.__cause__)
 
 
+def _on_gpu(device: torch.device | None) -> bool:
+    return device is not None and device.type == "cuda"
+
+
 class Guard:
     """Fails the trial whose own code raises an exception, and lets the others go on.
 
@@ -103,8 +106,7 @@ class Guard:
         if folder:
             for path, told in sorted(folder.read_all(folder.list("failed")).items()):
                 self.reasons[Path(path).stem] = json.loads(told)
-        on_gpu = device is not None and device.type == "cuda"
-        self._careful = on_gpu and folder is not None and folder.exists("careful")
+        self._careful = _on_gpu(device) and folder is not None and folder.exists("careful")
 
     @contextmanager
     def __call__(self, trial: str) -> Iterator[None]:

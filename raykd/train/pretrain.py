@@ -15,9 +15,12 @@ from raykd.train.artefact import Artefacts
 from raykd.train.cohort import Cohort, Goal, Member
 from raykd.train.describe import describe
 from raykd.train.evaluate import evaluate
-from raykd.train.failure import of_machine, reason
 from raykd.train.loop import Row
 from raykd.train.recipe import Recipe
+
+
+class TeacherError(RuntimeError):
+    """The teacher can't be had; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Source:
         A training that was killed goes on from its last epoch.
 
         Raises:
-            RuntimeError: It diverged, or the network, the optimizer or the data raised an error.
+            TeacherError: It diverged, or the network or the optimizer raised an exception.
         """
         artefacts = Artefacts(folder)
         path = artefacts.path("teacher", self.key())
@@ -84,10 +87,12 @@ class Source:
             device=device,
             goal=Goal(),
         )
-        for row in _trained(cohort):
+        for [row] in cohort.run():
+            if not row.metrics:
+                raise TeacherError(f"the teacher's training failed: {row.reason}")
             yield row
             if row.state == "FAIL":
-                raise RuntimeError(
+                raise TeacherError(
                     f"the teacher's training failed: {row.reason}; give teacher_recipe a lower"
                     " learning rate, or teacher_weights"
                 )
@@ -119,26 +124,6 @@ def record(model: nn.Module, data: Data) -> dict[str, float]:
         **{f"test_{name}": value for name, value in test.items()},
         "params": float(sum(p.numel() for p in model.parameters())),
     }
-
-
-def _trained(cohort: Cohort) -> Iterator[Row]:
-    """Yields the teacher's rows; an exception of a user's code becomes a sentence."""
-    rows = cohort.run()
-    while True:
-        why = ""
-        try:
-            [row] = next(rows)
-        except StopIteration:
-            return
-        except Exception as error:  # the data's code may raise anything
-            if of_machine(error):
-                raise
-            why = reason(error)
-        else:
-            why = "" if row.metrics else row.reason
-        if why:
-            raise RuntimeError(f"the teacher's training failed: {why}")
-        yield row
 
 
 def _tensors(data: bytes) -> dict[str, Tensor]:

@@ -30,10 +30,10 @@ class Objective(nn.Module):
         self.method = method
         self.autocast = autocast
 
-    def forward(
-        self, batch: Batch, t: Output | None
-    ) -> tuple[dict[str, Tensor], Float[Tensor, "B K"]]:
+    def forward(self, batch: Batch, t: Output | None) -> tuple[Any, Float[Tensor, "B K"]]:
         """Returns the terms of the loss and the student's logits (no gradient), all in float32.
+
+        The terms are what the method returned, which may be a user's and return anything.
 
         Without a teacher (as when the teacher itself is trained) the method sees the student's
         own output in its place.
@@ -163,8 +163,8 @@ class Student:
             share = len(part.target) / len(batch.target)
             with self._joined(i == parts - 1):
                 with self.random.use():
-                    terms, logits = self._module(part, t_part)
-                _check_terms(terms, self.objective.method)
+                    returned, logits = self._module(part, t_part)
+                terms = _terms(returned, self.objective.method)
                 (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
             self._count(terms, logits, part.target)
         if self.recipe.clip is not None:
@@ -209,8 +209,8 @@ class Student:
         self.sums = state["sums"]
 
 
-def _check_terms(terms: Any, method: Method) -> None:
-    """Refuses what a method returns if it is no loss."""
+def _terms(terms: Any, method: Method) -> dict[str, Tensor]:
+    """Returns what a method returned; refuses it if it is no loss."""
     found = ""
     if not isinstance(terms, dict) or not terms:
         found = f"{terms!r}" if terms == {} else f"a {type(terms).__name__}"
@@ -231,6 +231,7 @@ def _check_terms(terms: Any, method: Method) -> None:
             f" loss; {type(method).__qualname__}'s ({code.co_filename}:{code.co_firstlineno})"
             f" returns {found}"
         )
+    return dict(terms)
 
 
 def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:

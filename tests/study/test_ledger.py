@@ -252,6 +252,32 @@ def test_a_lost_cohort_stays_unfinished_and_is_gone_on_with(study: Make, store: 
     assert trials(store)["0000"]["state"] == "COMPLETE"
 
 
+def test_a_trial_that_failed_by_an_exception_has_no_metrics(study: Make, store: Store) -> None:
+    with ledger(study(), store) as book:
+        plan = book.take()
+        failed = [Row(name, 1, {}, "FAIL", "KeyError: 'x' (mine.py:3)") for name in ("kd", "0000")]
+        first = [*(row(name, 1) for name in ("vanilla", "0001")), *failed]
+        assert book.rows(plan, first) == first
+        late = Row("0001", 2, {}, "FAIL", "ValueError: late (mine.py:4)")
+        assert book.rows(plan, [*failed, late]) == [late], "an end is told once"
+    stored = trials(store)
+    assert (stored["kd"]["state"], stored["kd"]["reason"]) == ("FAIL", "KeyError: 'x' (mine.py:3)")
+    assert (stored["kd"]["epoch"], stored["kd"]["checkpoint"], stored["kd"]["cost_epochs"]) == (
+        *(None, "", 0.0),
+    )
+    assert (stored["0001"]["state"], stored["0001"]["last_val_top1"]) == ("FAIL", 0.1)
+    with ledger(study(), store) as book:
+        again = book.take()
+        assert again.cohort == plan.cohort
+        book.rows(again, [row("vanilla", epoch, "RUNNING") for epoch in (1, 2)][-1:])
+        book.rows(again, [row("vanilla", 3, "COMPLETE")])
+        assert book.running == {}
+        book.search.finish()
+        states = [trial.state for trial in book.search.optuna.trials]
+        assert states == [TrialState.FAIL, TrialState.FAIL]
+    assert trials(store)["0000"]["state"] == "FAIL"
+
+
 def test_checkpoints_of_an_ended_cohort_go_and_its_weights_stay(study: Make, store: Store) -> None:
     with ledger(study(), store) as book:
         plan = book.take()
