@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import raykd.methods
 from raykd.data import Batch, Data
+from raykd.methods.terms import checked
 from raykd.models import Output
 from raykd.models.output import at_least_float32
 
@@ -76,15 +77,14 @@ class Method(nn.Module, metaclass=Addable):
         """Called before each epoch with the share of the training that is done, in [0, 1)."""
 
     def __call__(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Runs `forward` in float32."""
+        """Runs `forward` in float32, and checks that it returns a dict of scalar terms."""
         s, t = s.at_least_float32(), t.at_least_float32()
         batch = batch._replace(input=at_least_float32(batch.input))
         with ExitStack() as stack:
             for kind in {s.logits.device.type, "cpu"}:
                 if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
                     stack.enter_context(torch.autocast(kind, enabled=False))
-            terms: dict[str, Tensor] = super().__call__(s, t, batch)
-        return terms
+            return checked(super().__call__(s, t, batch), self)
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns the weighted terms by name; their sum is the loss.

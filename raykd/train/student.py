@@ -1,6 +1,5 @@
 """A student: a model with its method, optimizer, schedule, random generator and running means."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -14,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raykd.data import Batch
 from raykd.methods import Method
+from raykd.methods.terms import check_gradient
 from raykd.models import Output
 from raykd.models.output import at_least_float32
 from raykd.train.recipe import Recipe
@@ -30,10 +30,10 @@ class Objective(nn.Module):
         self.method = method
         self.autocast = autocast
 
-    def forward(self, batch: Batch, t: Output | None) -> tuple[Any, Float[Tensor, "B K"]]:
+    def forward(
+        self, batch: Batch, t: Output | None
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "B K"]]:
         """Returns the terms of the loss and the student's logits (no gradient), all in float32.
-
-        The terms are what the method returned, which may be a user's and return anything.
 
         Without a teacher (as when the teacher itself is trained) the method sees the student's
         own output in its place.
@@ -163,8 +163,8 @@ class Student:
             share = len(part.target) / len(batch.target)
             with self._joined(i == parts - 1):
                 with self.random.use():
-                    returned, logits = self._module(part, t_part)
-                terms = _terms(returned, self.objective.method)
+                    terms, logits = self._module(part, t_part)
+                check_gradient(terms, self.objective.method)
                 (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
             self._count(terms, logits, part.target)
         if self.recipe.clip is not None:
@@ -207,31 +207,6 @@ class Student:
         self.scheduler.load_state_dict(state["scheduler"])
         self.random.states = [random.cpu() for random in state["random"]]
         self.sums = state["sums"]
-
-
-def _terms(terms: Any, method: Method) -> dict[str, Tensor]:
-    """Returns what a method returned; refuses it if it is no loss."""
-    found = ""
-    if not isinstance(terms, dict) or not terms:
-        found = f"{terms!r}" if terms == {} else f"a {type(terms).__name__}"
-    for name, term in terms.items() if isinstance(terms, dict) else ():
-        if not isinstance(name, str):
-            found = f"a term named {name!r}, which is no text"
-        elif not isinstance(term, Tensor):
-            found = f"{name!r}: a {type(term).__name__}, which is no tensor"
-        elif term.dim() or not term.is_floating_point():
-            shape = f"of shape {tuple(term.shape)}" if term.dim() else f"of {term.dtype}"
-            found = f"{name!r}: a tensor {shape}"
-    if not found and not any(term.requires_grad for term in terms.values()):
-        found = f"{', '.join(map(repr, terms))}, none of which has a gradient"
-    if found:
-        code = inspect.unwrap(type(method).forward).__code__
-        raise ValueError(
-            "forward must return a dict of scalar terms, such as {'ce': loss}, whose sum is the"
-            f" loss; {type(method).__qualname__}'s ({code.co_filename}:{code.co_firstlineno})"
-            f" returns {found}"
-        )
-    return dict(terms)
 
 
 def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:
