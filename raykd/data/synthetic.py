@@ -1,5 +1,6 @@
 """Made-up images of any size and number of classes: for tests and `--smoke`."""
 
+from math import prod
 from pathlib import Path
 from typing import Unpack
 
@@ -11,6 +12,9 @@ from raykd.data.resident import Contents, Resident
 from raykd.data.stream import Stream
 from raykd.data.views import CROP_FLIP, random_noise
 from raykd.storable import storable
+
+MOST = 2**29
+"""Values of all images together: 4 GiB while they are made. A store may ask for them."""
 
 
 @storable("classes", "shape", "samples", "tests", "noise", "validation")
@@ -27,7 +31,7 @@ class Synthetic(Resident):
         stream: See `Stream`. The images are the same for every seed.
 
     Raises:
-        ValueError: A size is below 1.
+        ValueError: A size is below 1, or the images are more than memory should hold.
     """
 
     crop = CROP_FLIP
@@ -47,6 +51,11 @@ class Synthetic(Resident):
             raise ValueError(
                 f"classes={classes}, shape={shape}, samples={samples}, tests={tests}:"
                 " each must be at least 1"
+            )
+        if (samples + tests + classes) * prod(shape) > MOST:
+            raise ValueError(
+                f"{samples + tests} images of shape {shape} are more than {MOST} values; made-up"
+                " images are held in memory, so ask for fewer or smaller ones"
             )
         self.classes, self.mean, self.std = classes, (0.5,) * shape[0], (0.25,) * shape[0]
         self._contents = make(classes, shape, samples, tests, noise)

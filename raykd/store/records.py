@@ -102,7 +102,7 @@ def checked(record: Record) -> Record:
     Raises:
         StoreError: An unknown kind, a field missing, unknown or of another type.
     """
-    kind = record.get("kind") if isinstance(record, dict) else None
+    kind = record.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise StoreError(f"unknown kind of record {kind!r}; known: {', '.join(_FIELDS)}")
     fields = {"trial": (str,), **_FIELDS[kind]}
@@ -186,7 +186,10 @@ def unpack(data: bytes) -> list[Record]:
         raise DamagedObjectError("no object of raykd")
     if hashlib.sha256(body).hexdigest() != head["sha256"]:
         raise DamagedObjectError("cut short or altered, its SHA-256 differs")
+    records = [from_json(line) for line in body.splitlines()]
+    if not all(isinstance(record, dict) for record in records):
+        raise DamagedObjectError("a record in it is none of raykd's")
     try:
-        return [checked(from_json(line)) for line in body.splitlines()]
+        return [checked(record) for record in records]
     except StoreError as error:
         raise DamagedObjectError(f"a record in it is none of raykd's: {error}") from error

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from raykd.store import Folder, Writer
+from raykd.store import Folder, StoreError, Writer
 from raykd.store.patience import patiently
 from raykd.study.plan import Plan, Setting
 from raykd.study.search import Search
@@ -60,7 +60,15 @@ class Ledger:
                 self.known[row["trial"]] = epoch
             if row["state"] == "FAIL":  # an exception may have ended it before its first report
                 self.search.fail(row["trial"])
-        plans = _plans(trials, self.writer.configs())
+        configs = self.writer.configs()
+        for row in trials:
+            unknown = sorted(configs[row["trial"]].keys() - self.study.space.keys())
+            if unknown and row["number"] >= 0:
+                raise StoreError(
+                    f"the stored trial {row['trial']} sets {', '.join(unknown)}, which this study"
+                    " does not search; it was not written by it: choose another name or storage"
+                )
+        plans = _plans(trials, configs)
         self.search.restore(plans)
         self.plans = plans
         self.waiting = [plan for plan in plans if not self.search.ended(plan)]
@@ -206,5 +214,8 @@ def _plans(trials: list[dict[str, Any]], configs: dict[str, dict[str, Any]]) -> 
             for row in cohorts[name]
         ]
         settings.sort(key=lambda s: (s.number is not None, s.number or 0))
-        plans.append(Plan(name, tuple(settings), int(name.partition("-s")[2] or 0)))
+        replicate = name.partition("-s")[2] or "0"
+        if not replicate.isdecimal():
+            raise StoreError(f"{name!r} in the store is the name of no cohort of raykd")
+        plans.append(Plan(name, tuple(settings), int(replicate)))
     return plans

@@ -1,6 +1,7 @@
 """A cohort: trials taught side by side, that can be killed after any epoch and goes on exactly."""
 
 import io
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,13 +13,23 @@ from torch import Tensor, nn
 from raykd.data import Data
 from raykd.methods import Artefact, Method
 from raykd.models import Output
-from raykd.store import Folder
+from raykd.store import Folder, StoreError
 from raykd.train.failure import Guard
 from raykd.train.halving import Halving
 from raykd.train.loop import Row, fit
 from raykd.train.recipe import Recipe
 from raykd.train.student import Student, Wrap
 from raykd.train.teacher import Teacher
+
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    AttributeError,
+    TypeError,
+)
+_KEYS = {"epoch", "step", "rows", "students", "best"}  # of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -235,9 +246,22 @@ class Cohort:
         stored = self._checkpoints()
         if not stored:
             return {}
-        buffer = io.BytesIO(self.folder.read(stored[-1]))
-        state: dict[str, Any] = torch.load(buffer, map_location=self.device, weights_only=True)
-        return state
+        data = self.folder.read(stored[-1])
+        try:  # tensors and plain values alone: no code of a bucket runs
+            state = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
+            whole = state.keys() >= _KEYS and 0 <= state["epoch"] <= self.recipe.epochs
+        except torch.OutOfMemoryError:
+            raise
+        except _UNREADABLE as error:
+            whole, reason = False, str(error).strip().split("\n")[0]
+        else:
+            reason = "it is no checkpoint of a cohort"
+        if not whole:
+            raise StoreError(
+                f"the checkpoint {self.folder.uri}/{stored[-1]} can't be gone on from ({reason});"
+                " delete it, and the cohort goes on from the one before it"
+            )
+        return state  # type: ignore[no-any-return]
 
     def _checkpoints(self) -> list[str]:
         """Paths of this cohort's checkpoints, the newest last."""

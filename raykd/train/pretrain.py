@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from raykd.data import Data
 from raykd.methods.vanilla import Vanilla
 from raykd.models.weights import load_weights
-from raykd.store import Folder
+from raykd.store import Folder, StoreError
 from raykd.train.artefact import Artefacts
 from raykd.train.cohort import Cohort, Goal, Member
 from raykd.train.describe import describe
@@ -111,7 +111,16 @@ class Source:
         if self.weights is not None:
             load_weights(model, self.weights, sha256=self.sha256)
         elif not self.pretrained:
-            model.load_state_dict(Artefacts(folder)("teacher", self.key(), _untrained))
+            artefacts = Artefacts(folder)
+            trained = artefacts("teacher", self.key(), _untrained)
+            try:
+                model.load_state_dict(trained)
+            except RuntimeError as error:
+                raise StoreError(
+                    f"the teacher in {artefacts.path('teacher', self.key())} does not fit"
+                    f" {type(model).__name__}: it was changed after it was trained; delete that"
+                    " folder to have it trained again"
+                ) from error
         return model
 
 

@@ -1,8 +1,11 @@
+import hashlib
 import json
 import re
+from base64 import b64encode
 from html.parser import HTMLParser
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from raykd.report.page import page
 from raykd.report.results import Results
@@ -52,6 +55,39 @@ def test_the_page_asks_for_nothing_else(standard):
     policy = next(a for _, a in standard.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy["content"].startswith("default-src 'none'")
     assert "http" not in policy["content"]
+
+
+def test_no_script_runs_but_the_two_of_the_page(standard):
+    [policy] = [a["content"] for _, a in standard.tags if "http-equiv" in a]
+    [allowed] = [part for part in policy.split("; ") if part.startswith("script-src")]
+    kinds = [attrs.get("type") for tag, attrs in standard.tags if tag == "script"]
+    own = [text for kind, text in zip(kinds, standard.scripts, strict=True) if kind is None]
+    hashes = [b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in own]
+    assert allowed == "script-src " + " ".join(f"'sha256-{item}'" for item in hashes)
+    assert len(own) == 2
+    assert not any("\r" in text for text in own)  # a browser hashes what it reads as line feeds
+    assert not [name for _, attrs in standard.tags for name in attrs if name.startswith("on")]
+
+
+def test_names_of_objectives_and_parameters_are_escaped(made, tmp_path):
+    evil = "<script>alert(1)</script><a href='https://example.com'>x</a>"
+    space = {evil: CategoricalDistribution([evil, "b"]), "beta_mi": FloatDistribution(0.1, 1.0)}
+    records = made.teacher()
+    for number in range(12):
+        config = {evil: (evil, "b")[number % 2], "beta_mi": 0.1 + number / 20}
+        rows = made.whole(f"{number:04d}", number, config, made.curve(0.7 + number / 100))
+        for row in rows:
+            if row["kind"] == "report":
+                row["metrics"][evil] = row["metrics"]["val_top1"]
+        records += rows
+    objectives = {"metric": (evil, "val_top1"), "mode": ("max", "max")}
+    html = page(Results(made.write(tmp_path, records, space=space, **objectives)))
+    assert "<script>alert" not in html
+    seen = Page(html)
+    assert evil in seen.text
+    assert "a" not in {tag for tag, _ in seen.tags}
+    assert len(seen.figures) >= 5
+    assert "<a" not in json.dumps(seen.figures)
 
 
 def test_plotly_is_there_once(standard):
