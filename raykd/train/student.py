@@ -186,7 +186,7 @@ class Student:
         n = len(target)
         counted = {f"loss_{name}": term.detach() * n for name, term in terms.items()}
         counted["train_top1"] = (logits.argmax(1) == target).sum()
-        counted["samples"] = torch.as_tensor(n, device=target.device)
+        counted["samples"] = torch.full((), n, device=target.device)
         for name, value in counted.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value.double()
 
