@@ -12,8 +12,7 @@ from pathlib import Path
 def definitions(package: str) -> Mapping[str, tuple[str, ...]]:
     """Returns the modules that define each public class and function of a package.
 
-    The files are parsed and not imported. Left out are private files and definitions, and those
-    that are called as their file, since that name means the module once it is imported.
+    The files are parsed and not imported. Private files and definitions are left out.
     """
     spec = find_spec(package)
     assert spec is not None
@@ -22,7 +21,7 @@ def definitions(package: str) -> Mapping[str, tuple[str, ...]]:
         for file in sorted(Path(folder).glob("[!_]*.py")):
             for node in ast.parse(file.read_bytes()).body:
                 name = getattr(node, "name", "_")
-                if name[0] != "_" and name != file.stem:
+                if name[0] != "_":
                     found[name] = (*found.get(name, ()), f"{package}.{file.stem}")
     return found
 
@@ -40,3 +39,17 @@ def lookup(package: str, name: str) -> object:
         )
         raise AttributeError(f"module {package!r} has no attribute {name!r}: it {where}")
     return getattr(import_module(modules[0]), name)
+
+
+def attribute(package: str, name: str) -> object:
+    """Returns what a package's `__getattr__` gives for `name`: as `lookup` does.
+
+    A definition that is called as its file is not given, since Python means the file by that name
+    as soon as it was imported.
+
+    Raises:
+        AttributeError: As `lookup`; or the package has a file of this name.
+    """
+    if f"{package}.{name}" in definitions(package).get(name, ()):
+        raise AttributeError(f"module {package!r} has a file {name!r}; import from that")
+    return lookup(package, name)

@@ -57,3 +57,11 @@ def test_wrap_means_the_function_whatever_was_imported_before() -> None:
     from raykd.models.wrap import wrap as same
 
     assert wrap is same
+
+
+def test_a_name_that_is_also_a_file_means_the_file() -> None:
+    from types import ModuleType
+
+    from raykd.models import shufflenetv1
+
+    assert isinstance(shufflenetv1, ModuleType)

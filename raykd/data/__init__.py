@@ -7,11 +7,11 @@ from typing import Any
 
 from raykd.data.batch import Batch, Data
 from raykd.data.find import find
-from raykd.discovery import lookup
+from raykd.discovery import attribute
 
 __all__ = ["Batch", "Data", "find"]
 
 
 def __getattr__(name: str) -> Any:
     """Returns what a file of this package defines."""
-    return lookup(__name__, name)
+    return attribute(__name__, name)

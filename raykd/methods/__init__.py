@@ -6,7 +6,7 @@ imported from here (`from raykd.methods import ITRD`); its file is loaded then.
 
 from typing import Any
 
-from raykd.discovery import lookup
+from raykd.discovery import attribute
 from raykd.methods.method import Artefact, Method, find, names
 
 __all__ = ["Artefact", "Method", "find", "names"]
@@ -14,4 +14,4 @@ __all__ = ["Artefact", "Method", "find", "names"]
 
 def __getattr__(name: str) -> Any:
     """Returns what a file of this package defines."""
-    return lookup(__name__, name)
+    return attribute(__name__, name)

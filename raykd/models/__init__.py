@@ -5,7 +5,7 @@ Each can be imported from here (`from raykd.models import resnet18`); its file i
 
 from typing import Any
 
-from raykd.discovery import lookup
+from raykd.discovery import attribute
 from raykd.models.find import find
 from raykd.models.output import Model, Output
 from raykd.models.wrap import wrap
@@ -15,4 +15,4 @@ __all__ = ["Model", "Output", "find", "wrap"]
 
 def __getattr__(name: str) -> Any:
     """Returns what a file of this package defines."""
-    return lookup(__name__, name)
+    return attribute(__name__, name)
