@@ -17,10 +17,13 @@ hundreds of GPU-hours. Pack the images first (`raykd pack`), and then:
 
     python studies/imagenet_itrd.py --data s3://BUCKET/imagenet --storage s3://BUCKET/raykd
 
+The clusters of cluster/ name both in the environment of their jobs, RAYKD_IMAGENET and RAYKD_STORAGE.
+
 The teacher's weights are torchvision's, downloaded by each node that has not got them. Where CPU
 nodes are to decode for the GPU nodes, take `raykd.study.stream.Streamed` in place of `ImageNet`.
 """
 
+import os
 from functools import partial
 
 from optuna.distributions import FloatDistribution
@@ -37,7 +40,7 @@ from raykd.train.recipe import Recipe
 
 study = Study(
     name="imagenet_itrd",
-    data=partial(ImageNet, root="data/imagenet"),
+    data=partial(ImageNet, root=os.environ.get("RAYKD_IMAGENET", "data/imagenet")),
     teacher=partial(resnet34, weights="IMAGENET1K_V1"),
     student=resnet18,
     method=ITRD,

@@ -16,6 +16,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from raykd.study.lesson import Lesson, Place, open_data
 from raykd.study.notice import notice
 from raykd.study.plan import Plan
+from raykd.study.workdir import enter
 from raykd.train import workers
 from raykd.train.failure import RestartError, of_machine, reason
 from raykd.train.pretrain import TeacherError, record
@@ -28,6 +29,7 @@ START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 def in_actor(config: dict[str, Any], lesson: Lesson) -> None:
     """Teaches a cohort in this process, a Tune actor that is used again for the next one."""
+    enter(lesson.directory)
     for told in _told(lesson, config["plan"], Place(noticed=notice())):
         tune.report(told)
 
@@ -92,6 +94,7 @@ def _in_worker(config: dict[str, Any]) -> None:
         noticed=notice(),
     )
     lesson: Lesson = config["lesson"]
+    enter(lesson.directory)
     lost = lesson.checkpoints(config["plan"])
     if lost.exists(LOST):
         train.report({"rows": [], "lost": lost.read(LOST).decode()})
@@ -140,6 +143,7 @@ def teacher(lesson: Lesson) -> Iterator[dict[str, Any]]:
 
 
 def _teacher(lesson: Lesson) -> Iterator[dict[str, Any]]:
+    enter(lesson.directory)
     torch.set_num_threads(lesson.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     study = lesson.study

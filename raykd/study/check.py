@@ -6,20 +6,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from torch import nn
 
 from raykd.data import Data
 from raykd.models import Output
 from raykd.store import Folder
+from raykd.study.first import inside
 from raykd.study.lesson import Place, fitted, look, open_data, source_of
 from raykd.study.search import SAMPLERS
-from raykd.study.study import Study, bound, defaults_of, method_class, method_name
+from raykd.study.study import Study, bound, method_class, method_name
 from raykd.train.pretrain import Source
 
 
@@ -120,22 +116,13 @@ def _bound(owner: str, names: dict[str, Any], known: set[str]) -> None:
 
 
 def _first(study: Study) -> None:
-    defaults = defaults_of(study)
     for setting in study.first:
-        for name, distribution in study.space.items():
-            value = setting.get(name, defaults.get(name))
-            if not _inside(distribution, value):
+        for name, value in setting.items():
+            if not inside(study.space[name], value):
                 raise ValueError(
                     f"the first setting has {name}={value}, which lies outside of"
-                    f" {distribution}; widen the space, or name another value in first"
+                    f" {study.space[name]}; widen the space, or name another value in first"
                 )
-
-
-def _inside(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except ValueError:
-        return False
 
 
 def _objectives(study: Study) -> None:
@@ -230,7 +217,7 @@ def _methods(study: Study, s: Output, t: Output) -> None:
 
 def _corners(study: Study) -> Iterator[dict[str, Any]]:
     yield {}
-    yield from (dict(setting) for setting in study.first)
+    yield from study.question(concurrent=1).given
     for name, distribution in study.space.items():
         match distribution:
             case FloatDistribution() | IntDistribution():

@@ -11,6 +11,10 @@ from typing import Any
 
 import ray
 from ray._private import services
+from ray.exceptions import AuthenticationError
+
+from raykd.study.admission import check_token
+from raykd.study.stop import own_process_groups
 
 ADDRESS = "RAY_ADDRESS"
 QUIET = {
@@ -123,18 +127,26 @@ def cluster(*, dashboard: bool) -> Iterator[bool]:
     if ray.is_initialized():
         yield False
         return
+    alone = f"or set {ADDRESS}=local to run the study on this machine alone"
     try:
         address = named()
+        check_token(address, named=os.environ.get(ADDRESS, "auto") not in ("", "auto"))
     except ConnectionError as error:
-        alone = f"start it, or set {ADDRESS}=local to run the study on this machine alone"
-        raise ValueError(f"{error}; {alone}") from error
-    ray.init(
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-        include_dashboard=dashboard,
-        **({} if address else own_folders()),
-    )
+        raise ValueError(f"{error}; start it, {alone}") from error
+    except PermissionError as error:
+        raise ValueError(f"{error}, {alone}") from error
+    try:
+        with own_process_groups():
+            ray.init(
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                include_dashboard=dashboard,
+                **({} if address else own_folders()),
+            )
+    except (AuthenticationError, ConnectionError) as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(f"can't join the cluster at {address} ({said}); {alone[3:]}") from error
     try:
         yield address is None
     finally:

@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,14 +12,33 @@ from typing import Annotated, Any
 import typer
 
 import raykd.data
-from raykd.store import StoreError, open_store
+from raykd.store import Folder, StoreError, open_store
 from raykd.store.address import refuse_credentials
 from raykd.study.origin import command as started_by
+from raykd.study.page import write_page
+from raykd.study.smoke import smoked
+from raykd.study.stop import Terminated
 from raykd.study.study import After, MakeData, Study
 from raykd.terminal import Console
 
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+"""As of a program that SIGINT or SIGTERM ends: 128 and the signal's number."""
+
+FIELDS: dict[str, tuple[Any, str]] = {
+    "name": (str | None, "Name of the study in its store."),
+    "trials": (int | None, "Settings to try; more than before extends the study."),
+    "cohort": (int | None, "Students taught side by side, by one teacher pass."),
+    "epochs": (int | None, "Of every trial; milestones and rungs move in proportion."),
+    "batch_size": (int | None, "Over all workers of a cohort."),
+    "seed": (int | None, "Of split, order, weights and suggestions."),
+    "seeds": (int | None, "Replicates of every trial."),
+    "sampler": (str | None, "What suggests: tpe, gp, random or qmc."),
+    "teacher_weights": (str | None, "A file with the teacher's weights: a path or s3://."),
+    "workers": (int | None, "Ray Train workers of a cohort; 0: in the Tune actor, on CPUs."),
+    "concurrent": (int | None, "Cohorts at a time; by default what there is room for."),
+}
+"""Fields of a study that have an option, with its type and what `--help` says of it."""
 
 
 def run(study: Study, arguments: Sequence[str] | None = None, after: After | None = None) -> None:
@@ -84,86 +102,70 @@ def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> Non
 
 
 def _command(study: Study, after: After | None = None) -> Callable[..., None]:
-    def main(
-        storage: Annotated[
-            str, typer.Option(help="Where results go: a folder or s3://bucket/prefix.")
-        ] = "results",
-        name: Annotated[str, typer.Option(help="Name of the study in its store.")] = study.name,
-        trials: Annotated[
-            int, typer.Option(help="Settings to try; more than before extends the study.")
-        ] = study.trials,
-        cohort: Annotated[
-            int, typer.Option(help="Students taught side by side, by one teacher pass.")
-        ] = study.cohort,
-        epochs: Annotated[
-            int, typer.Option(help="Of every trial; milestones and rungs move in proportion.")
-        ] = study.epochs,
-        batch_size: Annotated[
-            int, typer.Option(help="Over all workers of a cohort.")
-        ] = study.batch_size,
-        seed: Annotated[
-            int, typer.Option(help="Of split, order, weights and suggestions.")
-        ] = study.seed,
-        seeds: Annotated[int, typer.Option(help="Replicates of every trial.")] = study.seeds,
-        sampler: Annotated[
-            str, typer.Option(help="What suggests: tpe, gp, random or qmc.")
-        ] = study.sampler,
-        data: Annotated[
-            str, typer.Option(help="A data set's name (glyphs, digits, …) or the data's folder.")
-        ] = "",
-        teacher_weights: Annotated[
-            str, typer.Option(help="A file with the teacher's weights: a path or s3://.")
-        ] = study.teacher_weights or "",
-        workers: Annotated[
-            int | None,
-            typer.Option(help="Ray Train workers of a cohort; 0: in the Tune actor, on CPUs."),
-        ] = study.workers,
-        concurrent: Annotated[
-            int | None, typer.Option(help="Cohorts at a time; by default what there is room for.")
-        ] = study.concurrent,
-        smoke: Annotated[
-            bool, typer.Option("--smoke", help="A few steps on small made-up data.")
-        ] = False,
-        report: Annotated[bool, typer.Option(help="Write the page at the end.")] = True,
-    ) -> None:
-        chosen = {
-            "name": name,
-            "trials": trials,
-            "cohort": cohort,
-            "batch_size": batch_size,
-            "seed": seed,
-            "seeds": seeds,
-            "sampler": sampler,
-            "teacher_weights": teacher_weights or None,
-            "workers": workers,
-            "concurrent": concurrent,
-        }
-        _run(study, chosen, epochs, data, smoke, storage, report, after)
+    """Makes the function whose parameters are the command's options.
 
+    An option of a field is None where it is not given, so that one which equals the field's value
+    is told from none.
+    """
+
+    def main(
+        *,
+        storage: str = "results",
+        data: str = "",
+        smoke: bool = False,
+        report: bool = True,
+        **fields: Any,
+    ) -> None:
+        given = {field: value for field, value in fields.items() if value is not None}
+        _run(study, given, storage, data=data, smoke=smoke, report=report, after=after)
+
+    def of_field(field: str, kind: Any, help: str) -> inspect.Parameter:
+        value = getattr(study, field)
+        option = typer.Option(help=help, show_default=False if value is None else str(value))
+        return inspect.Parameter(
+            field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option]
+        )
+
+    others = {
+        "storage": typer.Option(help="Where results go: a folder or s3://bucket/prefix."),
+        "data": typer.Option(help="A data set's name (glyphs, digits, …) or the data's folder."),
+        "smoke": typer.Option("--smoke", help="A few steps on small made-up data."),
+        "report": typer.Option(help="Write the page at the end."),
+    }
+    declared = inspect.signature(main).parameters
+    parameters = [
+        *(
+            declared[n].replace(annotation=Annotated[declared[n].annotation, others[n]])
+            for n in others
+        ),
+        *(of_field(field, *described) for field, described in FIELDS.items()),
+    ]
+    main.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    main.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return main
 
 
 def _run(
     study: Study,
-    chosen: dict[str, Any],
-    epochs: int,
+    given: dict[str, Any],
+    storage: str,
+    *,
     data: str,
     smoke: bool,
-    storage: str,
     report: bool,
     after: After | None,
 ) -> None:
     console = Console(stderr=True)
-    given = {key: value for key, value in chosen.items() if value != getattr(study, key)}
     try:
-        if smoke:
-            given = {"name": f"{study.name}_smoke", **study.smoke, **given}
-        if epochs != study.epochs:
-            given["epochs"] = epochs
+        storage = Folder(storage).uri  # wherever the study's own code changes to
+        if "teacher_weights" in given:
+            given["teacher_weights"] = given["teacher_weights"] or None  # "" is for none
         if data:
             given["data"] = _data(study.data, data)
+        if smoke:
+            given = {**smoked(study, given.get("data")), **given}
         study = study.override(**given)
-        study.run(storage)
+        study.run(storage, report=False)
         if after:
             after(open_store(storage).study(study.name))
     except (ValueError, RuntimeError) as error:
@@ -173,10 +175,14 @@ def _run(
         raise typer.Exit(EXIT_BAD_INPUT) from error
     except KeyboardInterrupt as stop:
         console.show(f"stopped; what is finished is stored. To go on: {started_by()}")
-        raise typer.Exit(EXIT_INTERRUPTED) from stop
+        terminated = isinstance(stop, Terminated)
+        raise typer.Exit(EXIT_TERMINATED if terminated else EXIT_INTERRUPTED) from stop
     if report:
-        page = ["report", storage, study.name]
-        raise typer.Exit(subprocess.run([sys.executable, "-m", "raykd.cli", *page]).returncode)
+        try:
+            write_page(storage, study.name)
+        except RuntimeError as error:
+            console.show(str(error), style="red")
+            raise typer.Exit(EXIT_BAD_INPUT) from error
 
 
 def _data(default: MakeData, asked: str) -> MakeData:

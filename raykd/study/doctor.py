@@ -17,8 +17,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raykd
 from raykd.store import StoreError, open_store
+from raykd.study.admission import WHAT_TO_SET, check_token
 from raykd.study.capacity import growth
-from raykd.study.cluster import named, own_folders
+from raykd.study.cluster import ADDRESS, named, own_folders
+from raykd.study.workdir import deleted_with_job, enter
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "botocore", "numpy")
 CLOCK_SECONDS = 5.0
@@ -54,12 +56,14 @@ class Wishes:
         storage: Where results go; not checked where empty.
         data: A path that every node must be able to read; not checked where empty.
         gpus: Whether the study needs GPUs.
+        directory: What relative paths refer to.
     """
 
     address: str | None = None
     storage: str = ""
     data: str = ""
     gpus: bool = False
+    directory: Path = field(default_factory=Path.cwd)
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,15 @@ def examine(wishes: Wishes) -> Iterator[Finding]:
     yield from (Finding("fault", f"this machine: {fault}") for fault in here.faults)
     if wishes.storage and not here.faults:
         yield Finding("ok", f"{wishes.storage} can be read and written from here")
+    by_name = wishes.address or os.environ.get(ADDRESS)
     try:
         address = named(wishes.address)
+        check_token(address, named=by_name not in (None, "", "auto"))
     except ConnectionError as error:
         yield Finding("fault", f"{error}; {FROM_WITHIN}")
+        return
+    except PermissionError as error:
+        yield Finding("fault", str(error))
         return
     try:
         package = str(Path(raykd.__file__).parent)
@@ -98,7 +107,7 @@ def examine(wishes: Wishes) -> Iterator[Finding]:
             include_dashboard=None if address else False,
             **({} if address else own_folders()),
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, RayError, RuntimeError, ValueError, TimeoutError) as error:
         yield Finding("fault", _unreached(address, error))
         return
     try:
@@ -112,7 +121,14 @@ def condition(wishes: Wishes, *, on_node: bool = True) -> Condition:
     import torch
 
     faults = []
-    if wishes.storage:
+    if on_node:
+        enter(wishes.directory)
+    if wishes.storage and deleted_with_job(wishes.storage):
+        faults.append(
+            f"the storage {wishes.storage} lies in a job's own copy of the working directory, which"
+            " Ray deletes; name a bucket, or a folder that all nodes share"
+        )
+    elif wishes.storage:
         try:
             open_store(wishes.storage, create=True).folder.check(write=True)
         except StoreError as error:
@@ -132,9 +148,9 @@ def condition(wishes: Wishes, *, on_node: bool = True) -> Condition:
 def _data(path: str) -> str:
     """What keeps this machine from reading the data; "" if nothing does."""
     if "://" not in path:
-        if not Path(path).exists():
+        if not Path(path).expanduser().exists():
             return f"the data {path} is not there; put it on S3 or on a file system of all nodes"
-        if not os.access(path, os.R_OK):
+        if not os.access(Path(path).expanduser(), os.R_OK):
             return f"the data {path} must not be read; give this user the right to"
         return ""
     from raykd.data.source import open_folder
@@ -152,11 +168,7 @@ def _unreached(address: str | None, error: Exception) -> str:
     if "ersion mismatch" in said:
         return f"the cluster runs other versions than this machine ({said[:300]}); make them equal"
     if "token" in said.lower() or "unauth" in said.lower():
-        return (
-            f"the cluster at {address} refuses this machine's token ({said[:200]}); set"
-            " RAY_AUTH_MODE=token, and put the cluster's token into RAY_AUTH_TOKEN or"
-            " ~/.ray/auth_token (`ray get-auth-token` on the head prints it)"
-        )
+        return f"the cluster at {address} refuses this machine ({said[:200]}); {WHAT_TO_SET}"
     return (
         f"no Ray cluster answers at {address} ({type(error).__name__}: {said[:200]}); {FROM_WITHIN}"
     )

@@ -1,12 +1,10 @@
 """Runs a study on Ray: gets the teacher ready, lets Tune schedule the cohorts, keeps the ledger."""
 
-import os
-import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -28,16 +26,14 @@ from raykd.study.lesson import Lesson, fitted
 from raykd.study.origin import origin
 from raykd.study.progress import Display
 from raykd.study.search import Search
+from raykd.study.stop import Interrupted, terminated_as_interrupted
 from raykd.study.study import Study, method_name
+from raykd.study.workdir import refuse_what_is_deleted
 from raykd.terminal import Console
 from raykd.train.describe import describe, locate
 from raykd.train.loop import Row
 from raykd.train.pretrain import Source
 from raykd.train.teacher import digest
-
-
-class Interrupted(KeyboardInterrupt):
-    """The study was stopped before its end; everything finished is stored."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +56,32 @@ class Means:
     here: bool = False
 
 
-def run(study: Study, storage: str, *, report: bool = True) -> None:
+def run(study: Study, storage: str) -> None:
     """Runs a study or goes on with it; see `Study.run`."""
-    console = Console()
-    data, source = check(study)
-    store = open_store(storage, create=True)
-    spec = _spec(study, data, source, store.folder)
-    with (
-        store.writer(study.name, _without_credentials(spec)) as writer,
-        cluster(dashboard=_trains(study)) as ours,
-    ):
-        means = _means(study, ours)
-        search = Search(study.question(means.concurrent))
-        display = Display(study, console)
-        ledger = Ledger(study, search, writer, store.folder, display.say)
-        _restore(ledger, store)
-        lesson = Lesson(study, store.folder, source, data.describe())
-        with display, _terminated_as_interrupted():
-            _teacher(lesson, ledger, display, means)
-            _teach(lesson, ledger, display, means)
-        search.finish()
+    console, directory = Console(), Path.cwd()
+    with terminated_as_interrupted() as listen:
+        place = Folder(storage).uri  # a relative one means the folder that the study starts in
+        refuse_what_is_deleted(place)
+        data, source = check(study)
+        store = open_store(place, create=True)
+        spec = _without_credentials(_spec(study, data, source, store.folder))
+        with (
+            store.writer(study.name, spec) as writer,
+            cluster(dashboard=_trains(study)) as ours,
+        ):
+            listen()
+            means = _means(study, ours)
+            search = Search(study.question(means.concurrent))
+            display = Display(study, console)
+            ledger = Ledger(study, search, writer, store.folder, display.say)
+            _restore(ledger, store)
+            lesson = Lesson(study, store.folder, source, data.describe(), directory)
+            with display:
+                for sentence in study.left_out():
+                    display.say(sentence)
+                _teacher(lesson, ledger, display, means)
+                _teach(lesson, ledger, display, means)
+            search.finish()
     if ledger.lost:
         raise RuntimeError(_unfinished(ledger.lost))
 
@@ -251,19 +253,3 @@ def _teach(lesson: Lesson, ledger: Ledger, display: Display, means: Means) -> No
 
 def _name(trial: Any) -> str:
     return str(trial.config["plan"].cohort) if trial.config.get("plan") else str(trial.trial_id)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """`ray job stop` sends SIGTERM: it ends a study as Ctrl-C does."""
-
-    def stop(*_: object) -> None:
-        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background jobs
-            raise KeyboardInterrupt
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -47,12 +48,14 @@ class Lesson:
         folder: The store's root.
         source: Where the teacher comes from.
         description: Of the data, as `Data.describe` says.
+        directory: Where the study was started, which relative paths in it refer to.
     """
 
     study: Study
     folder: Folder
     source: Source
     description: dict[str, Any]
+    directory: Path
 
     @property
     def threads(self) -> int:

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from raykd.data.imagenet import ImageNet
 from raykd.data.loader import Answers, Ask, Decoded, Decoder
+from raykd.study.workdir import enter
 
 
 class Streamed(ImageNet):
@@ -47,6 +49,7 @@ class RayLoader:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._token = uuid.uuid4().hex
+        self._directory = Path.cwd()
         self._shared: ray.ObjectRef[Decoder] | None = None
 
     def __call__(self, asks: Iterable[Ask]) -> Iterator[Decoded]:
@@ -56,7 +59,7 @@ class RayLoader:
             return
         if self._shared is None:  # a driver that only checks the study has no use for a cluster
             self._shared = ray.put(self._decoder)
-        answer = partial(_answer, self._token, [self._shared], [ray.put(asks)])
+        answer = partial(_answer, self._token, self._directory, [self._shared], [ray.put(asks)])
         dataset = ray.data.range(len(asks), override_num_blocks=len(asks))
         dataset = dataset.map_batches(answer, batch_size=None)
         dataset.context.execution_options.preserve_order = True
@@ -70,6 +73,7 @@ _kept: dict[str, Decoder] = {}
 
 def _answer(
     token: str,
+    directory: Path,
     decoder: list["ray.ObjectRef[Decoder]"],
     asks: list["ray.ObjectRef[list[Ask]]"],
     batch: dict[str, np.ndarray],
@@ -77,6 +81,7 @@ def _answer(
     """Runs in a task; the references come in lists so that Ray leaves them alone."""
     if token not in _kept:  # with it a process keeps the connection to S3
         _kept.clear()
+        enter(directory)
         _kept[token] = ray.get(decoder[0])
     wanted = ray.get(asks[0])
     answers = [_kept[token][wanted[i]] for i in batch["id"].tolist()]

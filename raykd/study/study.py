@@ -15,6 +15,7 @@ from raykd.methods import Method
 from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
 from raykd.store import Study as Stored
+from raykd.study.first import complete, left_out
 from raykd.study.plan import Setting
 from raykd.study.search import Question
 from raykd.train.cohort import Goal
@@ -39,7 +40,8 @@ class Study:
         method: A method's class, or a `partial` that sets some of its hyperparameters.
         space: Optuna's distributions by name: hyperparameters of the method, or arguments of the
             optimizer where the method has none of that name.
-        first: Settings to try first; `{}` is the paper's own, the method's defaults.
+        first: Settings to try first; `{}` is the paper's own, the method's defaults. A default
+            outside of the space is replaced by the nearest value in it.
         references: Methods that are not searched and ride in the first cohort.
         metric: The objective on the validation split after the last epoch, or several: any metric
             of a row (`val_top1`, `val_loss`, …) or `params`. The first one decides what halving
@@ -76,7 +78,8 @@ class Study:
         cpus: For each worker, and for the teacher while it is trained; as many threads.
         gpus: For each Ray Train worker; by default 1 where the cluster has GPUs, else 0.
         concurrent: Cohorts at a time; by default as many as the cluster has room for.
-        smoke: Fields that `--smoke` replaces, for a run of seconds on made-up data.
+        smoke: Fields that `--smoke` replaces, for a run of seconds on made-up data; see
+            `raykd.study.smoke` for what it does where none are given.
     """
 
     name: str
@@ -141,10 +144,15 @@ class Study:
 
         Raises:
             ValueError: Something can't be as it was asked for: before anything is trained.
+            RuntimeError: Cohorts failed for good, or the page can't be written.
         """
         from raykd.study.driver import run
 
-        run(self, storage, report=report)
+        run(self, storage)
+        if report:
+            from raykd.study.page import write_page
+
+            write_page(storage, self.name)
 
     def override(self, **changes: Any) -> "Study":
         """The study with some fields replaced.
@@ -198,6 +206,10 @@ class Study:
             named.setdefault(method_name(method), method)
         return named
 
+    def left_out(self) -> list[str]:
+        """Returns a sentence for each default that the space lacks, and that `first` needs."""
+        return left_out(self.first[: self.trials], self.space, defaults_of(self))
+
     def question(self, concurrent: int) -> Question:
         """The search as Optuna is to see it."""
         references, seen = [], dict[str, int]()
@@ -206,11 +218,7 @@ class Study:
             seen[name] = seen.get(name, 0) + 1
             trial = name if seen[name] == 1 else f"{name}-{seen[name]}"
             references.append(Setting(trial, "reference", name, bound(method)))
-        defaults = defaults_of(self)
-        given = tuple(
-            {name: setting.get(name, defaults.get(name)) for name in self.space}
-            for setting in self.first[: self.trials]
-        )
+        given = complete(self.first[: self.trials], self.space, defaults_of(self))
         return Question(
             space=self.space,
             modes=self.modes,

@@ -1,12 +1,15 @@
 """Callables as JSON: to store them, and to hash what numbers depend on."""
 
 import inspect
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 PLAIN = int | float | str | bool | None
+JOB_COPY = re.compile(r"(^|(?<=['\"]))/[^'\"]*/runtime_resources/working_dir_files/[^/'\"]+/")
+"""Where Ray unpacks the working directory of a job: another folder after each change of a file."""
 
 
 def describe(function: Callable[..., Any]) -> dict[str, Any]:
@@ -55,6 +58,8 @@ def _described(value: Any) -> Any:
         return describe(value)
     if isinstance(value, list | tuple):
         return [_described(item) for item in value]
+    if isinstance(value, str):
+        return JOB_COPY.sub("", value)
     if isinstance(value, PLAIN):
         return value
     if f"{id(value):x}" in repr(value).lower():
@@ -62,7 +67,7 @@ def _described(value: Any) -> Any:
             f"the argument {value!r} can't be told from others like it; bind plain values, or give"
             f" {type(value).__name__} a __repr__ that shows what it holds"
         )
-    return repr(value)
+    return JOB_COPY.sub("", repr(value))
 
 
 def _located(value: Any) -> Any:

@@ -65,15 +65,15 @@ def test_pods_get_their_rights_from_a_service_account_not_from_keys(kuberay):
         assert spec["serviceAccountName"] == "raykd"
         assert all("envFrom" not in c for c in spec["containers"])
         names = {variable["name"] for c in spec["containers"] for variable in c.get("env", [])}
-        assert names <= {NODE_TYPES}
+        assert names <= {NODE_TYPES, "RAYKD_STORAGE", "RAYKD_IMAGENET"}
 
 
 def test_the_head_knows_how_far_the_cluster_can_grow(kuberay):
     """KubeRay does not tell it, and a study asks for as many cohorts as fit on all of them."""
     spec = kuberay["RayCluster"]["spec"]
     [container] = spec["headGroupSpec"]["template"]["spec"]["containers"]
-    [variable] = container["env"]
-    types = yaml.safe_load(variable["value"])
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    types = yaml.safe_load(variables[NODE_TYPES])
     assert set(types) == {group["groupName"] for group in spec["workerGroupSpecs"]}
     for group in spec["workerGroupSpecs"]:
         [worker] = group["template"]["spec"]["containers"]

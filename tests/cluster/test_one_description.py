@@ -157,10 +157,20 @@ def test_nothing_is_paid_for_without_work(aws, gcp, kuberay):
     assert kuberay["RayJob"]["spec"]["shutdownAfterJobFinishes"] is True
 
 
-def test_the_prefix_in_the_bucket_is_the_projects_name(kuberay):
+def test_the_prefix_in_the_bucket_is_the_projects_name():
     policy = (CLUSTER / "iam_policy.json").read_text()
     assert set(re.findall(r"BUCKET/(\w+)", policy)) == {NAME}
-    assert f"--storage s3://BUCKET/{NAME}" in kuberay["RayJob"]["spec"]["entrypoint"]
+
+
+def test_every_head_tells_its_jobs_where_results_go(aws, gcp, on_premise, kuberay):
+    told = f"RAYKD_STORAGE=s3://BUCKET/{NAME} RAYKD_IMAGENET=s3://BUCKET/{NAME}/data/imagenet "
+    for config in (aws, gcp, on_premise):
+        [command] = config["head_start_ray_commands"]
+        assert command.startswith(told)
+    [head] = kuberay["RayCluster"]["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in head["env"]}
+    assert all(pair in [f"{n}={v}" for n, v in variables.items()] for pair in told.split())
+    assert kuberay["RayJob"]["spec"]["entrypoint"] == "python studies/imagenet_itrd.py"
 
 
 def test_the_heads_rights_are_for_the_cluster_and_the_role_in_aws_yaml(aws):

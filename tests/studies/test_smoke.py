@@ -88,11 +88,15 @@ def test_an_unknown_pair_is_refused(capsys):
     assert "invalid choice: 'vgg13/vgg9'" in capsys.readouterr().err
 
 
+def unwrapped(capsys):
+    return "".join(capsys.readouterr().out.split())
+
+
 def test_the_environment_names_a_pair(monkeypatch, capsys):
     monkeypatch.setenv("RAYKD_PAIR", "vgg13/vgg8")
     cifar = load("cifar100_itrd")
     studies = {pair: cifar.study(pair) for pair in cifar.SAME}
     run_one(studies, "pair", ["--help"])
-    assert "cifar100_itrd-vgg13-vgg8" in capsys.readouterr().out
+    assert "cifar100_itrd-vgg13-vgg8" in unwrapped(capsys)
     run_one(studies, "pair", ["--pair", "resnet56/resnet20", "--help"])
-    assert "cifar100_itrd-resnet56-resnet20" in capsys.readouterr().out
+    assert "cifar100_itrd-resnet56-resnet20" in unwrapped(capsys)

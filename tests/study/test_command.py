@@ -7,8 +7,9 @@ import pytest
 
 from raykd.store import Study as Stored
 from raykd.store import open_store
-from raykd.study import Study
+from raykd.study import Study, command
 from raykd.study.command import run_one
+from raykd.study.stop import Interrupted, Terminated
 
 Make = Callable[..., Study]
 SPEC = {"identity": {}, "metric": ["val_top1"], "mode": ["max"]}
@@ -18,7 +19,7 @@ SPEC = {"identity": {}, "metric": ["val_top1"], "mode": ["max"]}
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Study]:
     studies: list[Study] = []
 
-    def run(self: Study, storage: str) -> None:
+    def run(self: Study, storage: str, *, report: bool = True) -> None:
         if self.trials == 99:
             raise ValueError("99 is too much for /photos[v2]")
         if self.trials == 98:
@@ -91,3 +92,87 @@ def test_a_study_that_failed_on_its_way_says_why_and_how_to_go_on(
     said = capsys.readouterr().err
     assert "[/build/pair.cc:1] closed by [127.0.0.1]:1" in said
     assert said.endswith("python3 study.py --data 'my photos [v2]'\n")
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    written: list[tuple[str, str]] = []
+    monkeypatch.setattr(command, "write_page", lambda *page: written.append(page))
+    return written
+
+
+SMOKE = {"trials": 2, "epochs": 1, "seed": 7, "workers": 0}
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_what_equals_the_default_is_honoured(
+    by: str, study: Make, ran: list[Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = study(smoke=SMOKE, seed=0, workers=1)
+    wanted = {"trials": made.trials, "epochs": made.epochs, "seed": 0, "workers": 1}
+    options = ["--smoke", "--no-report", "--storage", str(tmp_path)]
+    made.main(options)
+    assert {name: getattr(ran[0], name) for name in SMOKE} == SMOKE
+    if by == "option":
+        options += [word for name, value in wanted.items() for word in (f"--{name}", str(value))]
+    for name, value in wanted.items() if by == "environment" else ():
+        monkeypatch.setenv(f"RAYKD_{name.upper()}", str(value))
+    made.main(options)
+    assert {name: getattr(ran[1], name) for name in SMOKE} == wanted
+
+
+def test_no_weights_replace_those_of_the_study(
+    study: Make, ran: list[Study], tmp_path: Path
+) -> None:
+    made = study(teacher_weights="teacher.pth")
+    made.main(["--no-report", "--storage", str(tmp_path)])
+    made.main(["--no-report", "--storage", str(tmp_path), "--teacher-weights", ""])
+    assert [one.teacher_weights for one in ran] == ["teacher.pth", None]
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "written"),
+    [([], "", True), (["--no-report"], "", False), ([], "0", False), (["--report"], "0", True)],
+)
+def test_the_page_is_written_unless_it_is_not_wanted(
+    options: list[str],
+    environment: str,
+    written: bool,
+    study: Make,
+    ran: list[Study],
+    pages: list[tuple[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if environment:
+        monkeypatch.setenv("RAYKD_REPORT", environment)
+    monkeypatch.chdir(tmp_path)
+    study().main(["--storage", "results", *options])
+    assert pages == ([(str(tmp_path / "results"), "small")] if written else [])
+
+
+def test_a_study_without_a_smoke_setting_has_a_small_one(
+    study: Make, ran: list[Study], tmp_path: Path
+) -> None:
+    whole = study(trials=400, epochs=100)
+    whole.main(["--smoke", "--no-report", "--storage", str(tmp_path), "--epochs", "3"])
+    assert (ran[0].name, ran[0].trials, ran[0].epochs) == ("small_smoke", 2, 3)
+
+
+@pytest.mark.parametrize(("error", "code"), [(Interrupted(), 130), (Terminated(), 143)])
+def test_the_exit_code_says_which_signal_it_was(
+    error: BaseException,
+    code: int,
+    study: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Study, "run", stopped)
+    with pytest.raises(SystemExit) as ended:
+        study().main(["--storage", str(tmp_path)])
+    assert ended.value.code == code
+    assert "To go on" in capsys.readouterr().err

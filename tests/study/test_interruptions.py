@@ -17,17 +17,21 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return undisturbed(tmp_path_factory.mktemp("unbroken"))
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(unbroken: Path, tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for(lambda: reports(tmp_path) >= 4)
-    os.kill(process.pid, signal.SIGINT)
-    output = finish(process)
-    assert process.returncode == 130, output
-    assert (
-        f"{sys.executable} {TINY} --storage {tmp_path} --no-report\n"
-        in output.partition("go on: ")[2]
-    )
-    assert "Traceback" not in output
+def test_signals_to_the_whole_group_stop_cleanly_and_say_how_to_go_on(
+    unbroken: Path, tmp_path: Path
+) -> None:
+    """As `timeout` and batch systems send SIGTERM, and a terminal SIGINT for Ctrl-C."""
+    for sent, code, epochs in ((signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 6)):
+        process = start(tmp_path)
+        wait_for(lambda least=epochs: reports(tmp_path) >= least)
+        os.killpg(process.pid, sent)
+        output = finish(process)
+        assert process.returncode == code, output
+        assert (
+            f"{sys.executable} {TINY} --storage {tmp_path} --no-report\n"
+            in output.partition("go on: ")[2]
+        )
+        assert "Traceback" not in output
     again = start(tmp_path)
     output = finish(again)
     assert again.returncode == 0, output

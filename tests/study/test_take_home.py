@@ -2,6 +2,7 @@ import json
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def teach(study: Study, root: str) -> None:
         list(source.train(store.folder, data, torch.device("cpu")))
         ledger = Ledger(study, Search(study.question(1)), writer, store.folder)
         ledger.teacher(record(source.load(store.folder), data))
-        lesson = Lesson(study, store.folder, source, data.describe())
+        lesson = Lesson(study, store.folder, source, data.describe(), Path.cwd())
         plan = ledger.take()
         for rows in lesson.teach(plan, Place()):
             ledger.rows(plan, rows)

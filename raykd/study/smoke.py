@@ -1,0 +1,105 @@
+"""The study that `--smoke` runs: the same networks and method, a few steps on made-up data."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from raykd.data.synthetic import Synthetic
+from raykd.study.lesson import open_data
+from raykd.study.study import MakeData, Study, bound
+
+BATCH = 16
+"""Samples in a worker's batch: enough for batch statistics and contrastive losses."""
+STEPS = 4
+EPOCHS, TRIALS, COHORT = 2, 2, 3
+"""The smallest study that resumes, halves and suggests; its first cohort has two references."""
+CLASSES = 10
+"""Assumed where the data are not there to be asked."""
+
+
+def smoked(study: Study, data: MakeData | None = None) -> dict[str, Any]:
+    """Returns the fields that `--smoke` replaces: those of `study.smoke`, or generic ones.
+
+    The generic ones make up images in the shape and the number of classes of the study's data,
+    and train a teacher on them instead of loading one. Where the data can't be opened, as on a
+    machine that has no copy, what their class says of their shape is taken.
+
+    Args:
+        study: Of which a smaller one is wanted.
+        data: Given in place of made-up data.
+
+    Raises:
+        ValueError: Nothing says what shape the data have.
+    """
+    name = {"name": f"{study.name}_smoke"}
+    if study.smoke:
+        return {**name, **study.smoke}
+    epochs, parts = min(study.epochs, EPOCHS), max(1, study.workers or 1)
+    batch_size = min(study.batch_size, max(BATCH, study.accumulate) * parts)
+    recipe = study.teacher_recipe or study.recipe
+    return {
+        **name,
+        "data": data or _made_up(study, batch_size),
+        "teacher": _untrained(study.teacher),
+        "student": _untrained(study.student),
+        "teacher_weights": None,
+        "teacher_sha256": None,
+        "teacher_data": None,
+        "teacher_recipe": replace(recipe, epochs=1, milestones=(), warmup=0),
+        "trials": min(study.trials, TRIALS),
+        "cohort": min(study.cohort, COHORT),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seeds": 1,
+    }
+
+
+def _made_up(study: Study, batch_size: int) -> MakeData:
+    shape: tuple[int, ...]
+    try:
+        data = open_data(replace(study, batch_size=1))  # of however few samples
+        classes, shape = data.classes, tuple(data.shape)
+    except (OSError, TypeError, ValueError) as error:
+        classes, shape = _promised(study.data)
+        if not shape:
+            raise ValueError(
+                f"--smoke makes up data in the shape of the study's own, and these can't be opened"
+                f" ({error}); put them there, or give the study smoke={{'data': …}}"
+            ) from error
+    if len(shape) != 3:
+        raise ValueError(
+            f"--smoke makes up images, and the study's data are of shape {shape}; give the"
+            " study smoke={'data': …}"
+        )
+    fifth = STEPS * batch_size // 4  # Synthetic holds a fifth out
+    return partial(
+        Synthetic,
+        classes=classes,
+        shape=shape,
+        samples=STEPS * batch_size + fifth,
+        tests=2 * BATCH,
+    )
+
+
+def _promised(make: MakeData) -> tuple[int, tuple[int, ...]]:
+    """What a data set's class and arguments say of classes and shape before it is opened."""
+    made: Any = make
+    while isinstance(made, partial):
+        made = made.func
+    try:
+        arguments = {k: p.default for k, p in inspect.signature(make).parameters.items()}
+    except ValueError:  # wrong arguments: `check` says so, with what is there to be had
+        arguments = bound(make)
+    size = arguments.get("size")
+    classes, shape = getattr(made, "classes", None), getattr(made, "shape", None)
+    if not isinstance(shape, tuple):
+        shape = (3, size, size) if isinstance(size, int) else ()
+    return classes if isinstance(classes, int) else CLASSES, shape
+
+
+def _untrained(make: Callable[..., Any]) -> Callable[..., Any]:
+    """The same network without the weights that its factory is bound to load."""
+    loads = [name for name in ("weights", "pretrained") if bound(make).get(name)]
+    return partial(make, **dict.fromkeys(loads)) if loads else make
