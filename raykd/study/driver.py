@@ -60,10 +60,9 @@ def run(study: Study, storage: str) -> None:
     """Runs a study or goes on with it; see `Study.run`."""
     console, directory = Console(), Path.cwd()
     with terminated_as_interrupted() as listen:
-        place = Folder(storage).uri  # a relative one means the folder that the study starts in
-        refuse_what_is_deleted(place)
+        refuse_what_is_deleted(storage)
         data, source = check(study)
-        store = open_store(place, create=True)
+        store = open_store(storage, create=True)
         spec = _without_credentials(_spec(study, data, source, store.folder))
         with (
             store.writer(study.name, spec) as writer,

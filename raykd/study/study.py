@@ -14,6 +14,7 @@ from raykd.data import Data
 from raykd.methods import Method
 from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
+from raykd.store import Folder
 from raykd.store import Study as Stored
 from raykd.study.first import complete, left_out
 from raykd.study.plan import Setting
@@ -148,6 +149,7 @@ class Study:
         """
         from raykd.study.driver import run
 
+        storage = Folder(storage).uri  # absolute, wherever the study's own code changes to
         run(self, storage)
         if report:
             from raykd.study.page import write_page
