@@ -182,7 +182,7 @@ def simulate(study: Study, root: str) -> None:
             return fresh
 
         ledger.rows = rows  # type: ignore[method-assign,assignment]
-        lesson = MadeUp(study, Folder(root), source, data.describe())
+        lesson = MadeUp(study, Folder(root), source, data.describe(), Path.cwd())
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         os.environ.update(cluster.QUIET)
         quiet = Display(study, Console(quiet=True))

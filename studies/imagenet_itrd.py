@@ -17,7 +17,7 @@ hundreds of GPU-hours. Pack the images first (`raykd pack`), and then:
 
     python studies/imagenet_itrd.py --data s3://BUCKET/imagenet --storage s3://BUCKET/raykd
 
-The clusters of cluster/ name both in the environment of their jobs, RAYKD_IMAGENET and RAYKD_STORAGE.
+The clusters of cluster/ name both in the environment of jobs: RAYKD_IMAGENET, RAYKD_STORAGE.
 
 The teacher's weights are torchvision's, downloaded by each node that has not got them. Where CPU
 nodes are to decode for the GPU nodes, take `raykd.study.stream.Streamed` in place of `ImageNet`.
