@@ -1,22 +1,26 @@
 """Bytes under a root that is a local folder or `s3://bucket/prefix`."""
 
+import logging
 import os
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from raykd.store.address import refuse_credentials
-from raykd.store.errors import MissingObjectError, StoreError
+from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 from raykd.store.local import LocalFiles
-from raykd.store.patience import Patient
+from raykd.store.patience import PATIENCE_SECONDS, Patient
 from raykd.store.s3 import Bucket
+
+logger = logging.getLogger(__name__)
 
 Paths = list[str]  # `list` means the method within the classes below
 
 
 class Folder:
-    """Objects named by relative paths; whole objects are read and written, never parts.
+    """Objects named by relative paths; objects are written as a whole.
 
     It pickles as its URI alone. Credentials, profile, region and endpoint are resolved by boto3
     from the standard AWS environment wherever the folder is used, and are held nowhere else.
@@ -52,6 +56,20 @@ class Folder:
             StoreError: It cannot be read.
         """
         return self._objects.read(self._key(path))
+
+    def read_part(self, path: str, first: int, count: int) -> bytes:
+        """Returns `count` bytes of an object, from position `first` on.
+
+        Raises:
+            UnavailableError: There came fewer.
+        """
+        data = self._objects.read_part(self._key(path), first, count) if count else b""
+        if len(data) != count:
+            raise UnavailableError(
+                f"{self.uri}/{path} gave {len(data)} and not {count} bytes at {first}; is it being"
+                " written?"
+            )
+        return data
 
     def write(self, path: str, data: bytes, *, if_absent: bool = False) -> bool:
         """Writes a whole object in one step: a reader sees the old bytes or the new, never half.
@@ -93,9 +111,18 @@ class Folder:
         return self._objects.exists(self._key(path))
 
     def list(self, prefix: str = "") -> Paths:
-        """Returns the sorted paths, relative to this folder, of all objects below `prefix`."""
+        """Returns the sorted paths, relative to this folder, of all objects below `prefix`.
+
+        Raises:
+            UnavailableError: The storage could not tell; a folder that is not there is empty.
+        """
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Returns the bytes of each object below `prefix`, by its path relative to this folder."""
         start = len(self._prefix) + 1 if self._prefix else 0
-        return sorted(key[start:] for key in self._objects.list(self._key(prefix, root=True)))
+        found = self._objects.sizes(self._key(prefix, root=True))
+        return {key[start:]: size for key, size in found.items()}
 
     def folders(self, prefix: str = "") -> Paths:
         """Returns the sorted names of the folders directly below `prefix`."""
@@ -117,11 +144,23 @@ class Folder:
         below._prefix, below._objects = self._key(path), self._objects
         return below
 
-    def patient(self, seconds: float) -> "Folder":
-        """Returns the same folder, whose requests are repeated for so long before they fail."""
+    def patient(
+        self,
+        seconds: float = PATIENCE_SECONDS,
+        *,
+        what: str = "the store",
+        say: Callable[[str], None] = logger.warning,
+    ) -> "Folder":
+        """Returns the same folder, whose requests are repeated for so long before they fail.
+
+        Args:
+            seconds: How long, counted from the first failure of a request.
+            what: What is waited for, in the messages.
+            say: Is told why it waits, and when that is over.
+        """
         waiting = Folder.__new__(Folder)
         waiting.uri, waiting._prefix = self.uri, self._prefix
-        waiting._objects = Patient(self._objects, seconds)
+        waiting._objects = Patient(self._objects, seconds, say, f"{what} at {self.uri}")
         return waiting
 
     def check(self, *, write: bool = True) -> None:
@@ -147,25 +186,40 @@ class Folder:
 
 def _parse(uri: str) -> tuple[str, str, LocalFiles | Bucket]:
     """Splits a URI into its normal form, the prefix within the place, and the place."""
-    refuse_credentials(uri, "the store's address")
+    refuse_credentials(uri, "the address")
     scheme = match[1].lower() if (match := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", uri)) else ""
     if uri.startswith("s3:/") and scheme == "":
         raise StoreError(f"{uri!r} lost a slash; give s3://bucket/prefix as a string, not a Path")
     if scheme == "":
         root = Path(uri).expanduser().absolute()
         return str(root), "", LocalFiles(root)
-    if scheme == "file":
-        root = Path(unquote(urlsplit(uri).path))
-        return str(root), "", LocalFiles(root)
+    if scheme == "file":  # what follows is a path: `#` and `?` are letters of its names
+        path = unquote(uri[len("file://") :])
+        if not path.startswith("/"):
+            raise StoreError(f"{uri!r} names a machine; use file:///path or the path alone")
+        return str(Path(path)), "", LocalFiles(Path(path))
     if scheme != "s3":
-        raise StoreError(f"{scheme}:// is not a store; use a local folder or s3://bucket/prefix")
+        raise StoreError(f"{scheme}:// is not supported; use a local folder or s3://bucket/prefix")
     bucket, _, prefix = uri[len("s3://") :].partition("/")
-    if "?" in uri:
+    if re.search(r"\?[^/?=]+=", uri):
         raise StoreError(
-            "an s3:// store is s3://bucket/prefix without options; set AWS_REGION and"
+            "an address in S3 is s3://bucket/prefix without options; set AWS_REGION and"
             " AWS_ENDPOINT_URL instead"
         )
     prefix = "/".join(part for part in prefix.split("/") if part)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,}", bucket):
         raise StoreError(f"{bucket!r} in {uri!r} is no bucket name; use s3://bucket/prefix")
     return f"s3://{bucket}/{prefix}".rstrip("/"), prefix, Bucket(bucket)
+
+
+def read_file(address: str | os.PathLike[str]) -> bytes:
+    """Returns the bytes of one file at a local path, `file:///path` or `s3://bucket/key`.
+
+    Raises:
+        MissingObjectError: There is no such file.
+        UnavailableError: It cannot be read now.
+        StoreError: The address has another scheme, credentials or options in it.
+    """
+    refuse_credentials(os.fspath(address))
+    folder, slash, name = os.fspath(address).rpartition("/")
+    return Folder(f"{folder}{slash}" or ".").read(name)

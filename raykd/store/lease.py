@@ -1,8 +1,9 @@
 """One writer a study: a lease that counts terms.
 
 A writer owns the term that it was first to put into `writer/<term>.json`. It stays alive by
-putting the time into `writer/<term>.beat` now and then. Whoever finds the newest term's owner dead
-or silent takes the next term; an owner that finds a later term than its own has been replaced.
+putting the time into `writer/<term>.beat` now and then, together with the number of objects that it
+stored, by which others can tell a listing that is not whole. Whoever finds the newest term's owner
+dead or silent takes the next term; an owner that finds a later term than its own has been replaced.
 """
 
 import os
@@ -13,19 +14,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any
+from threading import Event, Lock, Thread
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from raykd.store.errors import (
     DamagedObjectError,
     MissingObjectError,
     StoreError,
+    UnavailableError,
     WriterReplacedError,
 )
 from raykd.store.folder import Folder
 from raykd.store.records import from_json, to_json
 
+T = TypeVar("T")
 _LAST = 1e11  # seconds since 1970; what is later is no time that a writer began at
 
 
@@ -62,39 +65,66 @@ class _Owner:
         return f"process {self.pid} on {self.host}, since {moment}"
 
 
+def _at_once(request: Callable[[], T]) -> T:
+    return request()
+
+
 class Lease:
     """The right to write a study, from construction to `release`.
 
     Args:
         folder: The study's.
         stale: Seconds of silence after which an owner on another machine counts as dead.
+        ask: Makes a request of the construction, and again while the storage fails.
+
+    Attributes:
+        term: The number of this writer.
+        objects: How many this writer has stored in the tail.
 
     Raises:
         StoreError: Somebody else holds it.
     """
 
-    def __init__(self, folder: Folder, *, stale: float) -> None:
-        self._folder, self._stale = folder, stale
-        self.term, self._nonce = self._take()
-        self._stop, self._replaced = Event(), False
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        stale: float,
+        ask: Callable[[Callable[[], Any]], Any] = _at_once,
+    ) -> None:
+        self._folder, self._stale, self._nonce = folder, stale, uuid4().hex
+        self.term: int = ask(self._take)
+        self.objects = 0
+        self._stop, self._replaced, self._beating = Event(), False, Lock()
         self.say: Callable[[str], None] = lambda text: None
-        self._beat(closed=False)
+        ask(self.note)
         self._thread = Thread(target=self._keep, name=f"lease of {folder.uri}", daemon=True)
         self._thread.start()
 
     def hold(self) -> None:
-        """Checks that the lease is still ours.
+        """Checks that the lease is still ours; whoever takes over takes the next term first.
 
         Raises:
             WriterReplacedError: Another writer took over.
+            UnavailableError: The storage does not show this lease, so it is not as it was.
         """
-        newest = max(_terms(self._folder), default=0)
-        if newest > self.term or self._replaced:
-            owner = _owner(self._folder, newest)
+        mine, following = _path(self.term), _path(self.term + 1)
+        found = self._folder.read_all([mine, following])
+        if following in found or self._replaced:
+            owner = _owner(self._folder, self.term + (following in found))
             raise WriterReplacedError(
                 f"another writer has taken over {self._folder.uri}: {owner or 'unknown'}; this one"
                 " was silent too long and must stop, what it wrote last may not count"
             )
+        if mine not in found:
+            raise UnavailableError(
+                f"{self._folder.uri}/{mine} is gone, which this writer put there; bring the"
+                " storage back as it was"
+            )
+
+    def note(self) -> None:
+        """Gives a sign of life that tells what is stored."""
+        self._beat(closed=False)
 
     def release(self) -> None:
         """Gives the lease up, so that the next writer need not wait."""
@@ -103,12 +133,15 @@ class Lease:
         with suppress(StoreError):  # then the next writer waits until this one counts as dead
             self._beat(closed=True)
 
-    def _take(self) -> tuple[int, str]:
-        """Takes the next term, or says who holds the present one."""
+    def _take(self) -> int:
+        """Takes the next term, or says who holds the present one; may be tried again."""
+        taken = 0
         while True:
-            term = max(_terms(self._folder), default=0)
+            term = max([taken, *_terms(self._folder)])
             owner = _owner(self._folder, term) if term else None
             silence = time.time() - owner.heard if owner else 0.0
+            if owner and owner.nonce == self._nonce:  # its answer was lost the first time
+                return term
             if owner and not owner.closed and not owner.dead() and silence < self._stale:
                 raise StoreError(
                     f"{self._folder.uri} is being written by {owner}; stop it first. If it is dead"
@@ -120,18 +153,19 @@ class Lease:
                 "pid": os.getpid(),
                 "born": _born(os.getpid()),
                 "started": time.time(),
-                "nonce": uuid4().hex,
+                "nonce": self._nonce,
             }
-            path = f"writer/{term + 1:06d}.json"
-            self._folder.write(path, to_json(me).encode(), if_absent=True)
+            self._folder.write(_path(term + 1), to_json(me).encode(), if_absent=True)
             # read back: where two were let through, one of them sees the other's
             mine = _owner(self._folder, term + 1)
-            if mine and mine.nonce == me["nonce"]:
-                return term + 1, mine.nonce
+            if mine and mine.nonce == self._nonce:
+                return term + 1
+            taken = term + 1  # whether a listing shows it or not
 
     def _beat(self, *, closed: bool) -> None:
-        beat = {"time": time.time(), "closed": closed}
-        self._folder.write(f"writer/{self.term:06d}.beat", to_json(beat).encode())
+        with self._beating:  # or an earlier one might arrive later
+            beat = {"time": time.time(), "closed": closed, "objects": self.objects}
+            self._folder.write(_path(self.term, "beat"), to_json(beat).encode())
 
     def _keep(self) -> None:
         """Gives signs of life; a server that is away for a while is asked again later."""
@@ -140,7 +174,7 @@ class Lease:
             try:
                 owner = _owner(self._folder, self.term)
                 self._replaced |= owner is not None and owner.nonce != self._nonce
-                self._beat(closed=False)
+                self.note()
             except StoreError as error:
                 if str(error) != told:
                     self.say(f"the store fails, what is new waits in memory: {error}")
@@ -149,6 +183,23 @@ class Lease:
                 if told:
                     self.say("the store answers again")
                 told = ""
+
+
+def newest_term(folder: Folder) -> int:
+    """Returns the number of the last writer; 0 if there was none."""
+    return max(_terms(folder), default=0)
+
+
+def noted(folder: Folder, term: int) -> int | None:
+    """Returns how many objects a writer had stored at its last sign of life, if it said so."""
+    try:
+        return int(from_json(folder.read(_path(term, "beat")))["objects"])
+    except (DamagedObjectError, MissingObjectError, TypeError, KeyError, ValueError):
+        return None
+
+
+def _path(term: int, suffix: str = "json") -> str:
+    return f"writer/{term:06d}.{suffix}"
 
 
 def _terms(folder: Folder) -> list[int]:
@@ -161,12 +212,12 @@ def _terms(folder: Folder) -> list[int]:
 def _owner(folder: Folder, term: int) -> _Owner | None:
     """Reads a lease and its sign of life; None if the lease cannot be read."""
     try:
-        lease: dict[str, Any] = from_json(folder.read(f"writer/{term:06d}.json"))
+        lease: dict[str, Any] = from_json(folder.read(_path(term)))
         owner = _Owner(**lease, heard=lease["started"])
     except (DamagedObjectError, MissingObjectError, TypeError, KeyError):
         return None
     try:
-        beat = from_json(folder.read(f"writer/{term:06d}.beat"))
+        beat = from_json(folder.read(_path(term, "beat")))
         return _Owner(**lease, heard=beat["time"], closed=beat["closed"])
     except (DamagedObjectError, MissingObjectError, TypeError, KeyError):
         return owner

@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from uuid import uuid4
 
 from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 
-Paths = list[str]  # `list` means the method within the class below
+Paths = list[str]
 _PART = ".part"  # of a file that is being written; a killed writer leaves one, and no list shows it
 
 
@@ -22,7 +23,7 @@ class LocalFiles:
 
     def read(self, key: str) -> bytes:
         """Returns a file's bytes."""
-        with _explained(f"cannot read {self.root / key}"):
+        with _explained(f"cannot read {self.root / key}", reading=True):
             return (self.root / key).read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
@@ -39,27 +40,36 @@ class LocalFiles:
                 return False
             return True
 
+    def read_part(self, key: str, first: int, count: int) -> bytes:
+        """Returns bytes of a file from position `first` on; fewer than `count` at its end."""
+        with (
+            _explained(f"cannot read {self.root / key}", reading=True),
+            (self.root / key).open("rb") as file,
+        ):
+            file.seek(first)
+            return file.read(count)
+
     def exists(self, key: str) -> bool:
         """Says whether there is a file."""
-        return (self.root / key).is_file()
+        with _explained(f"cannot look for {self.root / key}"):
+            try:
+                return S_ISREG((self.root / key).stat().st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
 
-    def list(self, prefix: str) -> Paths:
-        """Returns the keys of all files below `prefix`."""
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Returns the keys of all files below `prefix`, with their sizes in bytes."""
         with _explained(f"cannot list {self.root / prefix}"):
-            return [
-                (Path(folder) / name).relative_to(self.root).as_posix()
-                for folder, _, names in os.walk(self.root / prefix)
-                for name in names
-                if not (name.startswith(".") and name.endswith(_PART))
-            ]
+            return {
+                Path(entry.path).relative_to(self.root).as_posix(): size
+                for entry, size in _files(self.root / prefix)
+                if not (entry.name.startswith(".") and entry.name.endswith(_PART))
+            }
 
     def folders(self, prefix: str) -> Paths:
         """Returns the names of the folders directly below `prefix`."""
-        place = self.root / prefix
-        if not place.exists():
-            return []
-        with _explained(f"cannot list {place}"):
-            return [path.name for path in place.iterdir() if path.is_dir()]
+        with _explained(f"cannot list {self.root / prefix}"):
+            return [entry.name for entry in _entries(self.root / prefix) if entry.is_dir()]
 
     def delete(self, keys: Paths) -> None:
         """Deletes files, and the folders left empty by it."""
@@ -72,7 +82,7 @@ class LocalFiles:
     def check(self, prefix: str, *, write: bool) -> None:
         """Tries listing and writing."""
         place = self.root / prefix
-        if place.exists() and not place.is_dir():
+        if self.exists(prefix):
             raise StoreError(f"{place} is a file; a store is a folder or s3://bucket/prefix")
         if write:
             with _explained(f"cannot write to the folder {place}"):
@@ -80,7 +90,7 @@ class LocalFiles:
                 probe = place / f".{uuid4().hex}{_PART}"
                 probe.write_bytes(b"raykd")
                 probe.unlink()
-        elif place.exists():
+        else:
             self.folders(prefix)
 
     @contextmanager
@@ -99,12 +109,38 @@ class LocalFiles:
             part.unlink(missing_ok=True)
 
 
+def _entries(place: str | Path) -> list[os.DirEntry[str]]:
+    """Returns what lies directly in a folder: nothing if there is none, an error if it can't say.
+
+    `os.walk`, `Path.exists` and `Path.is_dir` take some errors for "not there".
+    """
+    try:
+        with os.scandir(place) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _files(place: str | Path) -> Iterator[tuple[os.DirEntry[str], int]]:
+    """Yields the files below a folder and their sizes; what vanishes meanwhile is left out."""
+    for entry in _entries(place):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path)
+            continue
+        try:
+            found = entry.stat()
+        except FileNotFoundError:
+            continue
+        if S_ISREG(found.st_mode):
+            yield entry, found.st_size
+
+
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explained(what: str, *, reading: bool = False) -> Iterator[None]:
     """Turns the system's errors into the store's."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise MissingObjectError(f"{what}: it does not exist") from error
     except OSError as error:
+        if reading and isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise MissingObjectError(f"{what}: it does not exist") from error
         raise UnavailableError(f"{what}: {error.strerror or type(error).__name__}") from error

@@ -13,8 +13,15 @@ from raykd.store.s3 import Bucket
 T = TypeVar("T")
 
 
+PATIENCE_SECONDS = 900.0
+"""How long a worker waits for a storage that fails; then Ray starts the cohort again elsewhere."""
+
+
 def patiently(
-    ask: Callable[[], T], seconds: float = math.inf, say: Callable[[str], None] | None = None
+    ask: Callable[[], T],
+    seconds: float = math.inf,
+    say: Callable[[str], None] | None = None,
+    what: str = "the store",
 ) -> T:
     """Asks until the storage serves it: the network is back, keys are renewed, the disk has room.
 
@@ -22,6 +29,7 @@ def patiently(
         ask: May be called any number of times.
         seconds: How long, counted from the first failure.
         say: Is told why it waits, and when that is over.
+        what: What is waited for, in the messages.
 
     Raises:
         UnavailableError: It took too long.
@@ -36,23 +44,29 @@ def patiently(
                 raise
             if say and str(error) != told:
                 told = str(error)
-                say(f"waiting for the store, nothing is lost: {told}")
+                say(f"waiting for {what}, nothing is lost: {told}")
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
         else:
             if say and told:
-                say("the store answers again")
+                say(f"{what} answers again")
             return answer
 
 
 class Patient:
     """Objects whose every request is repeated for so many seconds before it fails."""
 
-    def __init__(self, objects: "LocalFiles | Bucket | Patient", seconds: float) -> None:
-        self._objects, self._seconds = objects, seconds
+    def __init__(
+        self,
+        objects: "LocalFiles | Bucket | Patient",
+        seconds: float,
+        say: Callable[[str], None],
+        what: str,
+    ) -> None:
+        self._objects, self._told = objects, (seconds, say, what)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._objects, name)
         if not callable(found):
             return found
-        return lambda *args, **options: patiently(partial(found, *args, **options), self._seconds)
+        return lambda *args, **options: patiently(partial(found, *args, **options), *self._told)

@@ -9,7 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raykd.printable import printable
-from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreError, StoreWarning
+from raykd.store.errors import (
+    DamagedObjectError,
+    MissingObjectError,
+    StoreError,
+    StoreWarning,
+    UnavailableError,
+)
 from raykd.store.folder import Folder
 from raykd.store.log import Log, read_log
 from raykd.store.metrics import latest, long_table, wide_table
@@ -32,12 +38,13 @@ class Study:
     Args:
         folder: The study's.
         name: Its name.
+        log: What has been read of it already.
 
     Raises:
         StoreError: There is no study in the folder.
     """
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    def __init__(self, folder: Folder, name: str, log: Log | None = None) -> None:
         spec = load_spec(folder)
         if spec is None:
             raise StoreError(f"there is no study in {folder.uri}")
@@ -46,19 +53,31 @@ class Study:
         self._log: Log | None = None
         self._table: pa.Table | None = None
         self._metrics: pa.Table | None = None
+        if log is not None:
+            self._take(log)
 
     def __repr__(self) -> str:
         return f"Study({self.name!r} in {self.folder.uri})"
 
     def refresh(self) -> None:
-        """Reads what is new; objects that were read before are not read again."""
-        self._log = read_log(self.folder, self._log)
+        """Reads what is new; objects that were read before are not read again.
+
+        Raises:
+            UnavailableError: The storage shows less than there must be.
+        """
+        log = read_log(self.folder, self._log)
+        if log.lacking and not log.warnings:  # else damage explains it, and is named
+            raise UnavailableError(log.lacking)
+        self._take(log)
+
+    def _take(self, log: Log) -> None:
+        self._log = log
         self.warnings = []
         self._metrics = None
-        for warning in self._log.warnings:
+        for warning in log.warnings:
             self._warn(warning)
-        trials = Trials(self._log.base, *objective(self.spec))
-        trials.apply(self._log.records())
+        trials = Trials(log.base, *objective(self.spec))
+        trials.apply(log.records())
         table = trials.table()
         begun = pc.is_valid(table["number"])
         for trial in table.filter(pc.invert(begun))["trial"].to_pylist():

@@ -10,37 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from raykd.store.address import has_credentials
 from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
-
-if TYPE_CHECKING:
-    from botocore.exceptions import BotoCoreError
+from raykd.store.s3_answers import CREDENTIALS, MISSING, refused, unsent
 
 Paths = list[str]  # `list` means the method within the class below
-
-_MISSING = {"404", "NoSuchKey", "NotFound"}
-_CREDENTIALS = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidToken",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-    "UnrecognizedClientException",
-}
-_REGION = {
-    "301",
-    "AuthorizationHeaderMalformed",
-    "IllegalLocationConstraintException",
-    "PermanentRedirect",
-}
 
 
 class Bucket:
@@ -53,7 +31,7 @@ class Bucket:
         self._session: Any = None
         self._clients: dict[bool, Any] = {}  # by whether they are quick to give up
         self._endpoint = "AWS S3"
-        self._lock = Lock()
+        self._pid, self._lock = os.getpid(), Lock()
 
     def read(self, key: str) -> bytes:
         """Returns an object's bytes, in one request."""
@@ -74,7 +52,7 @@ class Bucket:
         """
         from botocore.exceptions import ClientError
 
-        if self.exists(key):
+        if self._there(key):
             return False
         with self._asked("write", key) as client:
             try:
@@ -87,23 +65,39 @@ class Bucket:
                 return self.read(key) == data
             return True
 
+    def read_part(self, key: str, first: int, count: int) -> bytes:
+        """Returns bytes of an object from position `first` on; fewer than `count` at its end."""
+        with self._asked("read", key) as client:
+            answer = client.get_object(
+                Bucket=self.name, Key=key, Range=f"bytes={first}-{first + count - 1}"
+            )
+            data: bytes = answer["Body"].read()
+        # a server that knows no ranges sends everything
+        return data if answer.get("ContentRange") else data[first : first + count]
+
     def exists(self, key: str) -> bool:
-        """Says whether there is an object."""
+        """Says whether there is an object.
+
+        An answer without a body does not say whether the object is missing or the whole bucket,
+        so what seems to be missing is asked for once more in another way.
+        """
+        if self._there(key):
+            return True
         try:
             with self._asked("read", key) as client:
-                client.head_object(Bucket=self.name, Key=key)
+                client.get_object(Bucket=self.name, Key=key)["Body"].close()
         except MissingObjectError:
             return False
         return True
 
-    def list(self, prefix: str) -> Paths:
-        """Returns the keys below `prefix`, without the markers that some tools make for folders."""
-        return [
-            entry["Key"]
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Returns the keys below `prefix`, without the markers of folders, and their bytes."""
+        return {
+            entry["Key"]: entry["Size"]
             for page in self._pages(prefix)
             for entry in page.get("Contents", [])
             if not entry["Key"].endswith("/")
-        ]
+        }
 
     def folders(self, prefix: str) -> Paths:
         """Returns the names of the folders directly below `prefix`."""
@@ -123,7 +117,7 @@ class Bucket:
                 )
             if errors := answer.get("Errors"):
                 key, code = errors[0].get("Key", keys[start]), errors[0].get("Code", "unknown")
-                raise UnavailableError(self._sentence(code, "delete", key))
+                raise UnavailableError(self._refused(code, "delete", key))
 
     def check(self, prefix: str, *, write: bool) -> None:
         """Lists, compares the region, and with `write` puts and deletes a probe."""
@@ -154,29 +148,62 @@ class Bucket:
             answer = error.response
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
-    def _pages(self, prefix: str, **options: str) -> Iterator[dict[str, Any]]:
-        with self._asked("list", prefix) as client:
-            yield from client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.name, Prefix=f"{prefix}/" if prefix else "", **options
-            )
+    def _there(self, key: str) -> bool:
+        try:
+            with self._asked("read", key) as client:
+                client.head_object(Bucket=self.name, Key=key)
+        except MissingObjectError:
+            return False
+        return True
+
+    def _pages(self, prefix: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Yields the pages of a listing, which is whole or raises.
+
+        botocore's own paginator takes a page that does not say how to go on for the last one, and
+        an answer that is no listing for an empty one.
+        """
+        while True:
+            with self._asked("list", prefix) as client:
+                page: dict[str, Any] = client.list_objects_v2(
+                    Bucket=self.name, Prefix=f"{prefix}/" if prefix else "", **options
+                )
+            found = len(page.get("Contents", [])) + len(page.get("CommonPrefixes", []))
+            token = page.get("NextContinuationToken")
+            if (
+                "IsTruncated" not in page
+                or page.get("KeyCount", found) > found
+                or (page["IsTruncated"] and not token)
+                or (token and token == options.get("ContinuationToken"))
+            ):
+                raise UnavailableError(self._refused("a listing that is not whole", "list", prefix))
+            yield page
+            if not page["IsTruncated"]:
+                return
+            options["ContinuationToken"] = token
 
     @contextmanager
     def _asked(self, action: str, key: str, *, quick: bool = False) -> Iterator[Any]:
         """Yields a client; turns its errors into one sentence without anything secret."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             yield self._connected(quick=quick)
         except ClientError as error:
             code = _code(error)
-            if code in _CREDENTIALS:
+            if code in CREDENTIALS:
                 self._forget()  # the next request looks for renewed credentials
-            if code in _MISSING and action == "read":
+            if code in MISSING and action == "read":
                 raise MissingObjectError(f"s3://{self.name}/{key} does not exist") from error
-            raise UnavailableError(self._sentence(code, action, key)) from error
+            raise UnavailableError(self._refused(code, action, key)) from error
         except BotoCoreError as error:
             self._forget()
-            raise UnavailableError(self._unsent(error)) from error
+            raise UnavailableError(unsent(error, self.name, self._endpoint)) from error
+        except ResponseParserError as error:
+            raise UnavailableError(self._refused("something damaged", action, key)) from error
+
+    def _refused(self, code: str, action: str, key: str) -> str:
+        return refused(code, action, f"s3://{self.name}/{key}", self._endpoint)
 
     def _forget(self) -> None:
         self._session = None
@@ -184,52 +211,15 @@ class Bucket:
 
     def _connected(self, *, quick: bool) -> Any:
         """Returns the client; a quick one gives up within seconds."""
+        if self._pid != os.getpid():  # a forked process must not share its parent's connections
+            self._pid, self._lock = os.getpid(), Lock()
+            self._forget()
         with self._lock:
             if quick not in self._clients:
                 self._session = self._session or _session()
                 self._clients[quick] = _client(self._session, quick=quick)
                 self._endpoint = _address(self._clients[quick].meta.endpoint_url)
             return self._clients[quick]
-
-    def _sentence(self, code: str, action: str, key: str) -> str:
-        """Says what the server's error code means here."""
-        place = f"s3://{self.name}/{key}"
-        if code == "NoSuchBucket" or (code in _MISSING and action != "read"):
-            return f"there is no bucket {self.name!r} at {self._endpoint}; create it or use another"
-        if code in _CREDENTIALS:
-            return (
-                f"{self._endpoint} refuses the AWS credentials ({code}); correct or renew"
-                " AWS_PROFILE or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
-            )
-        if code in _REGION:
-            return f"the bucket {self.name!r} is in another region ({code}); set AWS_REGION to it"
-        if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
-            return (
-                f"the AWS credentials have no permission to {action} {place} ({code}); a store"
-                " needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject there"
-            )
-        if code == "RequestTimeTooSkewed":
-            return f"this machine's clock differs from that of {self._endpoint}; set the clock"
-        return f"{self._endpoint} could not {action} {place}: it answered {code}; try again later"
-
-    def _unsent(self, error: "BotoCoreError") -> str:
-        """Says why a request never got an answer."""
-        from botocore import exceptions as e
-
-        kind = type(error).__name__
-        if isinstance(error, e.ConnectionError | e.HTTPClientError | e.IncompleteReadError):
-            return (
-                f"the S3 endpoint {self._endpoint} cannot be reached ({kind}); check"
-                " AWS_ENDPOINT_URL and the network"
-            )
-        if isinstance(error, e.ProfileNotFound):
-            profile = os.environ.get("AWS_PROFILE")
-            return f"the AWS profile {profile!r} does not exist; correct AWS_PROFILE"
-        return (
-            f"no usable AWS credentials or configuration for s3://{self.name} ({kind}); set"
-            " AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is"
-            " attached"
-        )
 
 
 @lru_cache(maxsize=1)

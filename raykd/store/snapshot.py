@@ -10,18 +10,18 @@ and each row is rewritten about log2(rows) times, however long the study.
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raykd.store.errors import DamagedObjectError, StoreError
+from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreError
 from raykd.store.folder import Folder
 from raykd.store.metrics import check_long, latest
 from raykd.store.names import is_sha256
-from raykd.store.records import LAYOUT, from_json, to_json
+from raykd.store.records import LAYOUT, from_json, to_json, unpack
 from raykd.store.trials import check_table
 
 Warn = Callable[[str], None]
@@ -178,28 +178,74 @@ def publish(
     return snapshot
 
 
-def collect(folder: Folder, now: Snapshot, before: Snapshot | None) -> None:
+def collect(
+    folder: Folder,
+    now: Snapshot,
+    before: Snapshot | None,
+    told: Container[Position],
+    trials: Container[str],
+) -> None:
     """Deletes what neither a snapshot nor the one before it needs, of the tail too.
 
     The one before stays whole, so that a reader who has just begun with it can finish, and so
     that nothing is lost if the newest is damaged. Manifests go first: what has none is invalid.
+    Nothing is deleted because a listing says so: only what the writer has read or written, and what
+    is seen, when it is read now, to be in the snapshot before.
+
+    Args:
+        folder: The study's.
+        now: The snapshot that was just written.
+        before: The one that it continues.
+        told: The objects of the tail that this writer has read or written.
+        trials: The names of all trials in `before`.
     """
     keep = now.files() | (before.files() if before else set())
-    old = [
+    old: dict[Position, list[str]] = {}
+    for path in folder.list("snapshot"):
+        match = _OBJECT.fullmatch(path.removeprefix("snapshot/"))
+        position = position_of(match[1]) if match else None
+        if position and position < now.position and path not in keep:
+            old.setdefault(position, []).append(path)
+    free = [
         path
-        for path in folder.list("snapshot")
-        if (match := _OBJECT.fullmatch(path.removeprefix("snapshot/")))
-        and path not in keep
-        and (position_of(match[1]) or now.position) < now.position
+        for position, paths in old.items()
+        if _superseded(folder, position, before)
+        for path in paths
     ]
-    folder.delete(*(path for path in old if path.endswith("manifest.json")))
+    folder.delete(*(path for path in free if path.endswith("manifest.json")))
     covered = before.covered if before else (0, 0)
-    tail = [
-        path
-        for path in folder.list("tail")
-        if (position := tail_position(path)) is not None and position <= covered
-    ]
-    folder.delete(*(path for path in old if not path.endswith("manifest.json")), *tail)
+    tail = [path for path in folder.list("tail") if (tail_position(path) or now.covered) <= covered]
+    strange = [path for path in tail if tail_position(path) not in told]
+    kept = {*strange} - {
+        path for path, data in folder.read_all(strange).items() if _known(data, trials)
+    }
+    folder.delete(
+        *(path for path in free if not path.endswith("manifest.json")),
+        *(path for path in tail if path not in kept),
+    )
+
+
+def _superseded(folder: Folder, position: Position, before: Snapshot | None) -> bool:
+    """Says whether a snapshot holds nothing that a later one does not hold."""
+    try:
+        found = load_manifest(folder, position)
+    except MissingObjectError:  # killed while it was written, or while it was deleted
+        return True
+    except DamagedObjectError:
+        return False
+    return (
+        before is not None
+        and found.covered <= before.covered
+        and found.trials.rows <= before.trials.rows
+    )
+
+
+def _known(data: bytes, trials: Container[str]) -> bool:
+    """Says whether an object of the tail is whole and tells of known trials alone."""
+    try:
+        return all(record["trial"] in trials for record in unpack(data))
+    except DamagedObjectError:
+        return False
 
 
 def tail_path(position: Position) -> str:

@@ -34,7 +34,7 @@ def load_spec(folder: Folder) -> Spec | None:
         spec = from_json(folder.read(_PATH))
     except MissingObjectError:
         return None
-    except StoreError as error:
+    except DamagedObjectError as error:
         raise StoreError(f"cannot read {folder.uri}/{_PATH}: {error}") from error
     if not isinstance(spec, dict) or "metric" not in spec:
         raise StoreError(f"{folder.uri}/{_PATH} is no study of raykd")

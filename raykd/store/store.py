@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 from raykd.store.errors import StoreError
@@ -45,7 +46,14 @@ class Store:
         return Study(self.folder.sub(name), name)
 
     def writer(
-        self, name: str, spec: dict[str, Any], *, stale: float = 60.0, every: int = 32
+        self,
+        name: str,
+        spec: dict[str, Any],
+        *,
+        stale: float = 60.0,
+        every: int = 32,
+        wait: float = 0.0,
+        say: Callable[[str], None] | None = None,
     ) -> Writer:
         """Begins or continues a study; see `Writer`.
 
@@ -57,7 +65,8 @@ class Store:
                 f"{name!r} cannot name a study; use letters, digits, '_', '-' and '.', beginning"
                 f" with a letter or digit, and not {' or '.join(_RESERVED)}"
             )
-        return Writer(self.folder.sub(name), {**spec, "name": name}, stale=stale, every=every)
+        folder, named = self.folder.sub(name), {**spec, "name": name}
+        return Writer(folder, named, stale=stale, every=every, wait=wait, say=say)
 
 
 def open_store(uri: str | os.PathLike[str], *, create: bool = False) -> Store:

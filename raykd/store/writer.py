@@ -2,16 +2,19 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
-from raykd.store.errors import StoreError, StoreWarning, WriterReplacedError
+from raykd.store.errors import StoreError, StoreWarning, UnavailableError, WriterReplacedError
 from raykd.store.folder import Folder
 from raykd.store.lease import Lease
-from raykd.store.log import read_log
+from raykd.store.log import Log, read_log
 from raykd.store.metrics import long_table
+from raykd.store.patience import patiently
+from raykd.store.query import Study
 from raykd.store.records import Record, checked, from_json, pack
-from raykd.store.snapshot import collect, publish, tail_path
+from raykd.store.snapshot import Position, Snapshot, collect, publish, tail_path
 from raykd.store.spec import objective, settle_spec
 from raykd.store.trials import Trials
 
@@ -36,6 +39,8 @@ class Writer:
             under `identity` must be the same whenever the study is continued.
         stale: Seconds after which a silent writer counts as dead.
         every: Objects in the tail before it is compacted.
+        wait: Seconds that opening waits for a storage that fails or shows less than it must hold.
+        say: Is told why it waits, and when that is over.
 
     Raises:
         StoreError: Another writer is at work, the stored study has another identity, or its
@@ -43,15 +48,23 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Folder, spec: dict[str, Any], *, stale: float = 60.0, every: int = 32
+        self,
+        folder: Folder,
+        spec: dict[str, Any],
+        *,
+        stale: float = 60.0,
+        every: int = 32,
+        wait: float = 0.0,
+        say: Callable[[str], None] | None = None,
     ) -> None:
+        ask = partial(patiently, seconds=wait, say=say)
         self.folder, self._every = folder, every
-        self.spec = settle_spec(folder, spec)
+        self.spec: dict[str, Any] = ask(partial(settle_spec, folder, spec))
         metric, mode = objective(self.spec)
-        self._lease = Lease(folder, stale=stale)
+        self._lease = Lease(folder, stale=stale, ask=ask)
         self._open = True
         try:
-            log = read_log(folder)
+            log: Log = ask(self._read)
             for warning in log.warnings:
                 warnings.warn(warning, StoreWarning, stacklevel=2)
             if not log.whole:
@@ -59,12 +72,17 @@ class Writer:
                     f"no snapshot of {folder.uri} is valid, so trials would be lost; restore its"
                     " snapshot folder from a backup, or choose another name"
                 )
-            self._snapshot, self._newest = log.snapshot, log.newest[1]
+            self._snapshot: Snapshot | None = log.snapshot
+            self._newest = log.newest[1]
             self._objects, self._pending = 0, list(log.records())
+            self._unsent: list[
+                Record
+            ] = []  # of the last object, if nobody knows whether it is there
+            self._told: set[Position] = {*log.tail}
             self._trials = Trials(log.base, metric, mode)
             self._trials.apply(self._pending)
             if self._lease.term > 1:  # closes the terms before: what comes late to them is void
-                self.compact()
+                ask(self.compact)
         except BaseException:
             self._open = False
             self._lease.release()
@@ -97,12 +115,12 @@ class Writer:
         if not records:
             return
         good = [checked(record) for record in records]
-        self._check_started(good)
-        self._objects += 1  # also if the request fails, for it may have reached the server
-        self.folder.write(tail_path((self._lease.term, self._objects)), pack(good))
-        self._lease.hold()
-        self._trials.apply(good)
-        self._pending += good
+        if self._unsent != good:
+            self._send()
+            self._check_started(good)
+            self._objects += 1
+            self._unsent = good
+        self._send()
         if self._objects - self._covered() >= self._every:
             try:
                 self.compact()
@@ -110,6 +128,12 @@ class Writer:
                 raise
             except StoreError as error:
                 warnings.warn(f"compaction is put off: {error}", StoreWarning, stacklevel=2)
+
+    def study(self) -> Study:
+        """Returns the study as this writer knows it, without listing what is stored."""
+        at = (self._lease.term, self._objects)
+        log = Log(self._snapshot, self._trials.base, {at: self._pending})
+        return Study(self.folder, str(self.spec.get("name", "")), log)
 
     def tell(self, say: Callable[[str], None]) -> None:
         """Has `say` told when the storage fails and when it is back, also while nothing is new."""
@@ -135,13 +159,14 @@ class Writer:
         self._snapshot = publish(
             self.folder,
             (term, self._newest),
-            (term, self._objects),
+            (term, self._objects - bool(self._unsent)),
             self._trials.base,
             long_table(self._pending),
             before,
         )
         self._pending = []
-        collect(self.folder, self._snapshot, before)
+        self._lease.note()  # before anything goes, so that the next writer looks for the snapshot
+        collect(self.folder, self._snapshot, before, self._told, self._trials)
 
     def close(self) -> None:
         """Compacts and lets the next writer in; may be called twice."""
@@ -155,6 +180,26 @@ class Writer:
             warnings.warn(f"closed without compaction: {error}", StoreWarning, stacklevel=2)
         finally:
             self._lease.release()
+
+    def _read(self) -> Log:
+        """Reads the log; it must not lack anything, unless damage explains that."""
+        log = read_log(self.folder, lease=self._lease)
+        if log.whole and log.lacking:
+            raise UnavailableError(log.lacking)
+        return log
+
+    def _send(self) -> None:
+        """Stores the last object, again if that failed: numbers without gaps show what is lost."""
+        if not self._unsent:
+            return
+        at = (self._lease.term, self._objects)
+        self.folder.write(tail_path(at), pack(self._unsent))
+        self._lease.hold()
+        self._trials.apply(self._unsent)
+        self._pending += self._unsent
+        self._unsent = []
+        self._told.add(at)
+        self._lease.objects = self._objects
 
     def _covered(self) -> int:
         """Returns how many objects of this term are in the snapshot."""

@@ -1,5 +1,6 @@
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -14,13 +15,13 @@ LISTING = b"<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>"
 @pytest.fixture
 def canned(monkeypatch, moto_s3):
     """A server that answers what `state.answer(method, headers)` says: a status and a code."""
-    state = SimpleNamespace(answer=lambda method, headers: (200, None))
+    state = SimpleNamespace(answer=lambda method, headers: (200, None), listing=LISTING)
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status, code = state.answer(self.command, self.headers)
-            body = f"<Error><Code>{code}</Code></Error>".encode() if code else LISTING
+            body = f"<Error><Code>{code}</Code></Error>".encode() if code else state.listing
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -60,6 +61,43 @@ def test_what_the_server_answers_becomes_one_sentence(canned, status, code, mess
     with pytest.raises(StoreError, match=message) as caught:
         Folder("s3://bucket/x").check()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"",
+        LISTING,  # does not say that it ends here
+        b"<Error><Code>InternalError</Code></Error>",
+        b"<ListBucketResult><IsTruncated>true</IsTruncated><KeyCount>0</KeyCount>"
+        b"</ListBucketResult>",
+        b"<ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>1</KeyCount>"
+        b"</ListBucketResult>",
+        b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>x/a</Key><Si",
+        b"<html>Please log in</html>",
+        b"busy",
+    ],
+)
+def test_a_listing_that_is_not_whole_raises(canned, monkeypatch, listing):
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+    canned.listing = listing
+    for ask in (Folder.list, Folder.folders, Folder.delete_all):
+        with pytest.raises(UnavailableError, match="could not list s3://bucket/x"):
+            ask(Folder("s3://bucket/x"))
+
+
+@pytest.mark.parametrize("code", ["NoSuchKey", "NoSuchBucket", "AccessDenied"])
+def test_a_listing_that_is_refused_raises(canned, code):
+    canned.answer = lambda method, headers: (404, code)
+    with pytest.raises(UnavailableError):
+        Folder("s3://bucket/x").list()
+
+
+def test_a_listing_of_many_pages(moto_s3):
+    folder = Folder(moto_s3)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: folder.write(f"{i:04d}", b""), range(1003)))
+    assert len(folder.list()) == 1003
 
 
 def test_no_write_permission(canned):

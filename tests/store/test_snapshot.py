@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -66,8 +67,9 @@ def test_collect_keeps_this_snapshot_and_the_one_before(tmp_path, made):
     snapshots, _ = grow(folder, made, 4)
     for number in range(1, 7):
         folder.write(tail_path((1, number)), b"")
+    told = {(1, number) for number in range(1, 7)}
     folder.write("snapshot/000001-00000002/notes.txt", b"somebody's own")
-    collect(folder, snapshots[3], snapshots[2])
+    collect(folder, snapshots[3], snapshots[2], told, {"0001"})
     assert folder.list("tail") == [tail_path((1, number)) for number in (4, 5, 6)]
     needed = snapshots[3].files() | snapshots[2].files()
     assert {*folder.list("snapshot")} == needed | {"snapshot/000001-00000002/notes.txt"}
@@ -78,9 +80,23 @@ def test_collect_never_touches_a_later_term(tmp_path, made):
     snapshots, _ = grow(folder, made, 2)
     folder.write("snapshot/000002-00000003/manifest.json", b"{}")
     folder.write(tail_path((2, 1)), b"")
-    collect(folder, snapshots[1], snapshots[0])
+    collect(folder, snapshots[1], snapshots[0], set(), {"0001"})
     assert folder.exists("snapshot/000002-00000003/manifest.json")
     assert folder.exists(tail_path((2, 1)))
+
+
+def test_collect_deletes_no_snapshot_that_holds_more(tmp_path, made):
+    folder = Folder(tmp_path)
+    snapshots, _ = grow(folder, made, 4)
+    path = "snapshot/000001-00000001/manifest.json"
+    manifest = json.loads(folder.read(path))
+    for changed in ({"covered": [1, 9]}, {"trials": {**manifest["trials"], "rows": 9}}):
+        folder.write(path, json.dumps(manifest | changed).encode())
+        collect(folder, snapshots[3], snapshots[2], set(), {"0001"})
+        assert folder.exists(path)
+    folder.write(path, json.dumps(manifest).encode())
+    collect(folder, snapshots[3], snapshots[2], set(), {"0001"})
+    assert not folder.exists(path)
 
 
 def test_foreign_objects_are_named(tmp_path, made):
