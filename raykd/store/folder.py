@@ -220,6 +220,6 @@ def read_file(address: str | os.PathLike[str]) -> bytes:
         UnavailableError: It cannot be read now.
         StoreError: The address has another scheme, credentials or options in it.
     """
-    refuse_credentials(os.fspath(address))
+    refuse_credentials(os.fspath(address), "the address")
     folder, slash, name = os.fspath(address).rpartition("/")
     return Folder(f"{folder}{slash}" or ".").read(name)

@@ -127,7 +127,7 @@ class Trials:
         self._place = {trial: i for i, trial in enumerate(self.base["trial"].to_pylist())}
         self._objective, self._mode = objective, mode
 
-    def __contains__(self, trial: str) -> bool:
+    def __contains__(self, trial: object) -> bool:
         return trial in self._rows or trial in self._place
 
     def apply(self, records: Iterable[Record]) -> None:

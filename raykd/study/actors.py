@@ -13,7 +13,7 @@ from ray.train import TrainingFailedError
 from ray.train.torch import TorchTrainer, get_device
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd.study.lesson import Lesson, Place, open_data
+from raykd.study.lesson import Lesson, Place
 from raykd.study.notice import notice
 from raykd.study.plan import Plan
 from raykd.study.workdir import enter
@@ -147,8 +147,8 @@ def _teacher(lesson: Lesson) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(lesson.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     study = lesson.study
-    data = open_data(study, place=Place(device=str(device)), make=study.teacher_data)
-    if not lesson.source.ready(lesson.folder):
-        for row in lesson.source.train(lesson.folder, data, device):
+    data = lesson.data(0, Place(device=str(device)), study.teacher_data)
+    if not lesson.source.ready(lesson.patient):
+        for row in lesson.source.train(lesson.patient, data, device):
             yield asdict(row)
-    yield {"record": record(lesson.source.load(lesson.folder).to(device), data)}
+    yield {"record": record(lesson.teacher().to(device), data)}

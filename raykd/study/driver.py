@@ -1,5 +1,6 @@
 """Runs a study on Ray: gets the teacher ready, lets Tune schedule the cohorts, keeps the ledger."""
 
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from ray.exceptions import RayTaskError
 from torch.cuda import is_available as cuda_is_there
 
 from raykd.data import Data
-from raykd.store import Folder, Store, open_store
+from raykd.store import Folder, open_store
 from raykd.store.address import refuse_credentials
 from raykd.study import actors, capacity
 from raykd.study.bridge import Bridge
@@ -63,18 +64,19 @@ def run(study: Study, storage: str) -> None:
         refuse_what_is_deleted(storage)
         data, source = check(study)
         store = open_store(storage, create=True)
-        spec = _without_credentials(_spec(study, data, source, store.folder))
+        display = Display(study, console)
+        folder = store.folder.patient(math.inf, say=display.say)
+        spec = _without_credentials(_spec(study, data, source, folder))
         with (
-            store.writer(study.name, spec) as writer,
+            store.writer(study.name, spec, wait=math.inf, say=display.say) as writer,
             cluster(dashboard=_trains(study)) as ours,
         ):
             listen()
             means = _means(study, ours)
             search = Search(study.question(means.concurrent))
-            display = Display(study, console)
             ledger = Ledger(study, search, writer, store.folder, display.say)
-            _restore(ledger, store)
-            lesson = Lesson(study, store.folder, source, data.describe(), directory)
+            _restore(ledger)
+            lesson = Lesson(study, folder, source, data.describe(), directory)
             with display:
                 for sentence in study.left_out():
                     display.say(sentence)
@@ -172,8 +174,8 @@ def _means(study: Study, ours: bool) -> Means:
     return Means(workers, least, gpus, min(room, study.concurrent or room), here=ours and not gpus)
 
 
-def _restore(ledger: Ledger, store: Store) -> None:
-    stored = store.study(ledger.study.name)
+def _restore(ledger: Ledger) -> None:
+    stored = ledger.stored()
     trials = stored.trials().to_pylist()
     names = list(ledger.study.metrics)
     values: dict[tuple[str, int], dict[str, float]] = {}

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from raykd.store import Folder, StoreError, Writer
+from raykd.store import Study as Stored
 from raykd.store.patience import patiently
 from raykd.study.plan import Plan, Setting
 from raykd.study.search import Search
@@ -42,6 +43,16 @@ class Ledger:
         self.lost: dict[str, str] = {}
         self.known: dict[str, int] = {}
         self._seconds: dict[str, dict[int, float]] = {}
+
+    def stored(self) -> Stored:
+        """What the store holds, as its writer read it."""
+
+        def ask() -> Stored:
+            study = self.writer.study()
+            study.metrics()  # reads them here, where they are waited for
+            return study
+
+        return patiently(ask, say=self._say)
 
     def restore(
         self, trials: list[dict[str, Any]], curves: dict[str, dict[int, list[float]]]

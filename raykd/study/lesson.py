@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from torch import nn
 
 from raykd.data import Batch, Data
 from raykd.store import Folder
+from raykd.store.patience import PATIENCE_SECONDS, patiently
 from raykd.study.plan import Plan
 from raykd.study.study import MakeData, MakeMethod, Study, bound, method_class
 from raykd.train.artefact import Artefacts
@@ -22,8 +24,7 @@ from raykd.train.pretrain import Source
 from raykd.train.student import Wrap
 from raykd.train.teacher import Teacher
 
-PATIENCE_SECONDS = 900.0
-"""How long a worker waits for a store that fails; then Ray starts the cohort again elsewhere."""
+logger = logging.getLogger(__name__)
 
 REPLICA_EPOCHS = 1_000_000
 
@@ -62,11 +63,26 @@ class Lesson:
         """Of torch's, in whatever teaches or trains: more wait for each other on a busy machine."""
         return max(1, int(self.study.cpus))
 
+    @property
+    def patient(self) -> Folder:
+        """The store's root, which is waited for when it fails; then Ray starts again elsewhere."""
+        return self.folder.patient()
+
+    def data(self, replicate: int, place: Place, make: MakeData | None = None) -> Data:
+        """Opens data, and again while their storage fails."""
+        ask = partial(open_data, self.study, replicate, place, make)
+        return patiently(ask, PATIENCE_SECONDS, logger.warning, "the data")
+
+    def teacher(self) -> nn.Module:
+        """Loads the teacher, and again while the storage of its weights fails."""
+        ask = partial(self.source.load, self.patient)
+        return patiently(ask, PATIENCE_SECONDS, logger.warning, "the teacher's weights")
+
     def teach(self, plan: Plan, place: Place) -> Iterator[list[Row]]:
         """Teaches a cohort; yields the rows of each epoch once they can be gone on from."""
         torch.set_num_threads(self.threads)
         data, teacher = self._room(plan.replicate, place)
-        folder = self.folder.patient(PATIENCE_SECONDS)
+        folder = self.patient
         shared = {"teacher": teacher.digest, "data": data.describe()}
         cohort = Cohort(
             name=plan.cohort,
@@ -121,8 +137,8 @@ class Lesson:
         told = (self.folder.uri, self.description, source, replicate, place.rank, place.world)
         key = hashlib.sha256(repr(told).encode()).hexdigest()
         if key not in _kept:
-            data = open_data(self.study, replicate, place)
-            model = self.source.load(self.folder).to(place.device)
+            data = self.data(replicate, place)
+            model = self.teacher().to(place.device)
             autocast = self.study.recipe.autocast(torch.device(place.device))
             _kept.clear()
             _kept[key] = (data, Teacher(model, autocast=autocast))
