@@ -13,10 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from raykd.data.folder import Folder, split_folders
-from raykd.data.source import block, open_folder, shard_name
+from raykd.data.parquet import read_footer
+from raykd.data.source import block, shard_name
+from raykd.store.folder import Folder as Storage
 
 
 def pack(
@@ -38,6 +39,8 @@ def pack(
         The number of images in each split.
 
     Raises:
+        UnavailableError: `destination` can't be reached or written; said within seconds, but once
+            it could be, waited for.
         ValueError: `source` has no images, or `destination` holds other ones.
     """
     if shard_images < 1:
@@ -48,9 +51,10 @@ def pack(
     splits = split_folders(folder)
     counts = {split: len(folder.target) for split, folder in splits.items()}
     done, total = 0, sum(counts.values())
-    packings = [
-        _Packing(folder, split, str(destination), shard_images) for split, folder in splits.items()
-    ]
+    place = Storage(destination)
+    place.check()
+    place = place.patient(what="the destination")
+    packings = [_Packing(folder, split, place, shard_images) for split, folder in splits.items()]
     for packing in packings:
         packing.check_destination()
     for packing in packings:
@@ -67,11 +71,10 @@ def pack(
 class _Packing:
     """One split on its way."""
 
-    def __init__(self, folder: Folder, split: str, destination: str, shard_images: int) -> None:
-        self.folder, self.destination = folder, destination
-        self.filesystem, path = open_folder(destination)
-        self.shard_folder = f"{path}/{split}"
-        self.index_file = f"{path}/index/{split}.parquet"
+    def __init__(self, folder: Folder, split: str, place: Storage, shard_images: int) -> None:
+        self.folder, self.split, self.place = folder, split, place
+        self.index_file = f"index/{split}.parquet"
+        self.sizes = place.sizes(split) | place.sizes("index")
         self.block = block(len(folder.target))
         self.shard_images = ceil(shard_images / self.block) * self.block  # no block in two shards
         self.shards = ceil(len(folder.target) / self.shard_images)
@@ -83,22 +86,18 @@ class _Packing:
         return range(start, min(start + self.shard_images, len(self.folder.target)))
 
     def check_destination(self) -> None:
-        """Raises ValueError where other images were packed before, or nothing can be read."""
-        try:
-            self.filesystem.get_file_info(self.index_file)
-        except OSError as error:
-            raise ValueError(f"can't read {self.destination}: {error}") from error
-        for file in (self.index_file, f"{self.shard_folder}/{shard_name(0)}"):
+        """Raises ValueError where other images were packed before."""
+        for file in (self.index_file, f"{self.split}/{shard_name(0)}"):
             there = self._described(file)
             if there and any(there.get(key) != value for key, value in self.contents.items()):
                 raise ValueError(
-                    f"{self.destination} holds other images than {self.folder.root}, or shards of"
+                    f"{self.place.uri} holds other images than {self.folder.root}, or shards of"
                     " another size; choose an empty destination"
                 )
 
     def shard(self, number: int) -> None:
         """Writes a shard unless it is there."""
-        file = f"{self.shard_folder}/{shard_name(number)}"
+        file = f"{self.split}/{shard_name(number)}"
         if self._described(file) == self.contents:
             return
         positions = self.positions(number)
@@ -122,9 +121,6 @@ class _Packing:
         """Writes what makes the split complete."""
         if self._described(self.index_file):
             return
-        found = self.filesystem.get_file_info(
-            [f"{self.shard_folder}/{shard_name(number)}" for number in range(self.shards)]
-        )
         table = pa.table(
             {
                 "label": pa.array(self.folder.target, pa.int32()),
@@ -132,15 +128,18 @@ class _Packing:
                 "bytes": self.folder.sizes,
             }
         )
-        shards = [info.size for info in found]
+        shards = [self.sizes[f"{self.split}/{shard_name(i)}"] for i in range(self.shards)]
         described = self.contents | {"classes": self.folder.classes, "shards": shards}
         self._write(self.index_file, table, described, compression="zstd")
 
     def _described(self, file: str) -> dict[str, Any] | None:
         """What a file says of its contents, or None if it is not there or not whole."""
+        if file not in self.sizes:
+            return None
         try:
-            metadata = pq.read_schema(file, filesystem=self.filesystem).metadata or {}
-        except (FileNotFoundError, pa.ArrowInvalid):
+            footer = read_footer(self.place, file, self.sizes[file])
+            metadata = pq.read_schema(pa.BufferReader(footer)).metadata or {}
+        except pa.ArrowInvalid:
             return None
         described: dict[str, Any] = json.loads(metadata.get(b"raykd", b"{}"))
         return described
@@ -149,11 +148,6 @@ class _Packing:
         table = table.replace_schema_metadata({"raykd": json.dumps(described)})
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, **options)
-        local = isinstance(self.filesystem, fs.LocalFileSystem)
-        if local:
-            self.filesystem.create_dir(file.rpartition("/")[0])
-        part = f"{file}.part" if local else file  # an object is there when it is whole
-        with self.filesystem.open_output_stream(part) as out:
-            out.write(buffer.getvalue())
-        if local:
-            self.filesystem.move(part, file)
+        data = buffer.getvalue().to_pybytes()
+        self.place.write(file, data)
+        self.sizes[file] = len(data)

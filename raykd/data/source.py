@@ -12,15 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from raykd.data.folder import SPLITS, THREADS, Folder, fingerprint, split_folders
+from raykd.data.parquet import read_footer, read_row_group
 from raykd.store.address import refuse_credentials
+from raykd.store.errors import MissingObjectError, UnavailableError
+from raykd.store.folder import Folder as Storage
 
 
 def block(count: int) -> int:
@@ -31,24 +32,30 @@ def block(count: int) -> int:
 class Shards:
     """One split of what `raykd.data.pack` wrote, on a local path or `s3://`.
 
+    Opening it fails at once where the storage fails; reading images then waits for the storage.
+
     Raises:
+        UnavailableError: The storage fails.
         ValueError: The split is not there or not complete, or a shard is truncated.
     """
 
     def __init__(self, root: str, split: str) -> None:
-        self.root, self.split = root, split
-        table = self._index()
+        place = Storage(root)
+        self.root, self.split = place.uri, split
+        table = self._index(place)
         described: dict[str, Any] = json.loads(table.schema.metadata[b"raykd"])
         self.classes: list[str] = described["classes"]
         self.shard_images: int = described["shard_images"]
         self.target = table["label"].to_numpy().astype(np.int64)
         self._names = table["name"].combine_chunks()
         self.sha256 = fingerprint(self.classes, self.target, table["bytes"].to_numpy(), self._names)
-        self._check_sizes(described["shards"])
+        self._sizes: list[int] = described["shards"]
+        self._check_sizes(place)
         self._blocks: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._footers: dict[int, bytes] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """A worker process opens the file system itself."""
+        """A worker process makes a connection of its own."""
         return {key: value for key, value in self.__dict__.items() if key != "_place"}
 
     def name(self, position: int) -> str:
@@ -68,44 +75,43 @@ class Shards:
         return images
 
     @cached_property
-    def _place(self) -> tuple[fs.FileSystem, str]:
-        return open_folder(self.root)
+    def _place(self) -> Storage:
+        return Storage(self.root).patient(what="the data")
 
-    def _index(self) -> pa.Table:
-        filesystem, path = self._place
+    def _index(self, place: Storage) -> pa.Table:
         try:
-            return pq.read_table(f"{path}/index/{self.split}.parquet", filesystem=filesystem)
-        except (OSError, pa.ArrowInvalid) as error:
+            return pq.read_table(pa.BufferReader(place.read(f"index/{self.split}.parquet")))
+        except (MissingObjectError, pa.ArrowInvalid) as error:
             raise ValueError(
                 f"{self.root} has no complete split {self.split}: `raykd pack` makes it, or goes"
                 f" on where it stopped ({error})"
             ) from error
 
-    def _check_sizes(self, expected: list[int]) -> None:
-        filesystem, path = self._place
-        chosen = fs.FileSelector(f"{path}/{self.split}", allow_not_found=True)
-        found = {info.base_name: info.size for info in filesystem.get_file_info(chosen)}
-        for number, size in enumerate(expected):
-            got = found.get(shard_name(number))
+    def _check_sizes(self, place: Storage) -> None:
+        found = place.sizes(self.split)
+        for number, size in enumerate(self._sizes):
+            path = f"{self.split}/{shard_name(number)}"
+            got = found.get(path)
+            if got is None and place.exists(path):
+                raise UnavailableError(f"a listing of {self.root} lacks {path}; try again")
             if got != size:
                 raise ValueError(
-                    f"the shard {self.split}/{shard_name(number)} of {self.root} is"
+                    f"the shard {path} of {self.root} is"
                     f" {'missing' if got is None else f'damaged: {got} bytes and not {size}'};"
                     " `raykd pack` makes it again"
                 )
 
     def _read_block(self, number: int) -> list[bytes]:
-        filesystem, path = self._place
         size = block(len(self.target))
         shard, first = divmod(number * size, self.shard_images)
-        file = f"{path}/{self.split}/{shard_name(shard)}"
+        path = f"{self.split}/{shard_name(shard)}"
+        file = self._place, path, self._sizes[shard]
         try:
-            with pq.ParquetFile(file, filesystem=filesystem) as parquet:
-                rows = parquet.read_row_group(first // size, columns=["image"], use_threads=False)
+            if shard not in self._footers:
+                self._footers[shard] = read_footer(*file)
+            return read_row_group(*file, self._footers[shard], first // size, "image")
         except pa.ArrowInvalid as error:
-            raise ValueError(f"the shard {file} is damaged ({error})") from error
-        images: list[bytes] = rows["image"].to_pylist()
-        return images
+            raise ValueError(f"the shard {self.root}/{path} is damaged ({error})") from error
 
 
 Source = Folder | Shards
@@ -117,33 +123,17 @@ def shard_name(number: int) -> str:
     return f"{number:05d}.parquet"
 
 
-def open_folder(root: str) -> tuple[fs.FileSystem, str]:
-    """Returns the file system of a local path or `s3://bucket/prefix`, and the path there.
-
-    Raises:
-        ValueError: There are keys in the address, or no such kind of address.
-    """
-    refuse_credentials(root, "the address of the data")
-    address = urlsplit(root if "://" in root else Path(root).expanduser().absolute().as_uri())
-    try:
-        filesystem, path = fs.FileSystem.from_uri(address.geturl())
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"can't open {root}: {error}") from error
-    return filesystem, path.rstrip("/")
-
-
 def open_splits(root: str) -> dict[str, Source]:
     """Returns the splits of `SPLITS` that are there, packed or as folders; `train` always is.
 
     Raises:
+        UnavailableError: The storage fails; said within seconds.
         ValueError: The files are missing or damaged.
     """
-    filesystem, path = open_folder(root)
-    try:
-        infos = filesystem.get_file_info([f"{path}/index/{name}.parquet" for name in SPLITS])
-    except OSError as error:
-        raise ValueError(f"can't read {root}: {error}") from error
-    packed = [name for name, info in zip(SPLITS, infos, strict=True) if info.is_file]
+    refuse_credentials(root, "the address of the data")
+    place = Storage(root)
+    place.check(write=False)
+    packed = [name for name in SPLITS if place.exists(f"index/{name}.parquet")]
     if packed or "://" in root:
         return {name: Shards(root, name) for name in dict.fromkeys(["train", *packed])}
     return dict(split_folders(Path(root).expanduser()))

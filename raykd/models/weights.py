@@ -3,11 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from pyarrow.fs import FileSystem
 from torch import nn
 
 from raykd.models.state_dict import fitting_state, read_content
 from raykd.store.address import refuse_credentials
+from raykd.store.errors import StoreError, UnavailableError
 
 
 def load_weights(
@@ -39,12 +39,11 @@ def load_weights(
 
 def _read(uri: str) -> bytes:
     refuse_credentials(uri, "the address of the weights")
+    from raykd.store.folder import read_file  # not needed where weights come as bytes
+
     try:
-        if "://" not in uri:
-            return Path(uri).expanduser().read_bytes()
-        filesystem, path = FileSystem.from_uri(uri)
-        with filesystem.open_input_file(path) as file:
-            data: bytes = file.read()
-            return data
-    except OSError as error:
+        return read_file(uri)
+    except UnavailableError as error:  # the same may succeed later: a study waits for it
+        raise UnavailableError(f"the weights {uri} can't be read: {error}") from error
+    except StoreError as error:
         raise ValueError(f"the weights {uri} can't be read: {error}") from error

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raykd
-from raykd.store import StoreError, open_store
+from raykd.store import Folder, StoreError, open_store
 from raykd.study.admission import WHAT_TO_SET, check_token
 from raykd.study.capacity import growth
 from raykd.study.cluster import ADDRESS, named, own_folders
@@ -153,14 +153,13 @@ def _data(path: str) -> str:
         if not os.access(Path(path).expanduser(), os.R_OK):
             return f"the data {path} must not be read; give this user the right to"
         return ""
-    from raykd.data.source import open_folder
-
     try:
-        filesystem, place = open_folder(path)
-        found = filesystem.get_file_info(place).type.name
-    except (OSError, ValueError) as error:
+        folder = Folder(path)
+        folder.check(write=False)
+        found = folder.folders()
+    except StoreError as error:
         return f"the data {path} can't be read ({error}); give the node's role the right to"
-    return "" if found != "NotFound" else f"the data {path} is not there; upload it, or correct it"
+    return "" if found else f"the data {path} is not there; upload it, or correct it"
 
 
 def _unreached(address: str | None, error: Exception) -> str:

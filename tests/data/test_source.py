@@ -1,10 +1,13 @@
 import shutil
 
+import boto3
 import numpy as np
 import pytest
 
 from raykd.data.pack import pack
-from raykd.data.source import Folder, Shards, block, open_folder, open_splits
+from raykd.data.source import Folder, Shards, block, open_splits
+from raykd.store import UnavailableError
+from raykd.store.local import LocalFiles
 
 
 def test_block_grows_with_the_data():
@@ -98,9 +101,43 @@ def test_packing_that_was_not_finished(packed):
 
 
 def test_addresses():
-    assert open_folder("data/x")[1].endswith("/data/x")
-    with pytest.raises(ValueError, match="can't open nowhere://x"):
-        open_folder("nowhere://x")
+    with pytest.raises(ValueError, match="use a local folder or s3://"):
+        open_splits("nowhere://x")
     with pytest.raises(ValueError, match="the data holds credentials") as caught:
-        open_folder("s3://somebody:a/secret@bucket/prefix")
+        open_splits("s3://somebody:a/secret@bucket/prefix")
     assert "secret" not in str(caught.value)
+
+
+def test_reading_waits_for_a_storage_that_fails(packed, monkeypatch, caplog):
+    shards, read_part, failures = Shards(str(packed), "train"), LocalFiles.read_part, [1, 2, 3]
+
+    def fails(self, key, first, count):
+        if failures:
+            failures.pop()
+            raise UnavailableError("it cannot be reached")
+        return read_part(self, key, first, count)
+
+    monkeypatch.setattr(LocalFiles, "read_part", fails)
+    monkeypatch.setattr("raykd.store.patience.time.sleep", lambda seconds: None)
+    assert len(shards.read([0, 1])) == 2
+    assert not failures
+    assert f"waiting for the data at {packed}" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "v#2", "50%20off", "[x]", "a+b", "what?"])
+def test_names_in_s3_are_taken_as_they_are(made_photos, moto_s3, name):
+    root = f"{moto_s3}/{name}"
+    pack(made_photos, root, shard_images=64)
+    folder, shards = Folder(made_photos / "train"), open_splits(root)["train"]
+    assert shards.read([5, 7]) == folder.read([5, 7])
+    bucket, _, prefix = root.removeprefix("s3://").partition("/")
+    keys = boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/")["Contents"]
+    assert f"{prefix}/index/train.parquet" in [entry["Key"] for entry in keys]
+
+
+@pytest.mark.usefixtures("moto_s3")
+def test_a_bucket_that_is_missing_is_said_at_once(made_photos):
+    with pytest.raises(UnavailableError, match="there is no bucket 'nobody'"):
+        pack(made_photos, "s3://nobody/photos")
+    with pytest.raises(UnavailableError, match="there is no bucket 'nobody'"):
+        open_splits("s3://nobody/photos")
