@@ -39,10 +39,15 @@ class Make(Protocol):
 class Addable(type):
     """The type of methods: `CRD + KD` is the method with both objectives."""
 
-    def __add__(cls: type["Method"], other: type["Method"]) -> type["Method"]:  # type: ignore[misc]
+    def __add__(cls, other: Any) -> Any:
         from raykd.methods.sum import add
 
         return add(cls, other)
+
+    def __radd__(cls, other: Any) -> Any:
+        from raykd.methods.sum import add
+
+        return add(other, cls)
 
 
 class Method(nn.Module, metaclass=Addable):
@@ -118,7 +123,8 @@ def find(name: str) -> type[Method]:
     if "+" in name:
         from raykd.methods.sum import add
 
-        return add(*map(find, name.split("+")))
+        made: type[Method] = add(*map(find, name.split("+")))
+        return made
     if name not in names():
         raise ValueError(f"unknown method {name!r}; known: {', '.join(names())}")
     return _defined(name)[0]

@@ -5,7 +5,7 @@ that name and pickled by it, as any other class is.
 """
 
 import inspect
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -81,20 +81,45 @@ class _Sum(Method):
         return {name: m for name, m in self.methods.items() if isinstance(m, Method)}
 
 
-def add(*methods: type[Method]) -> type[Method]:
+def add(*methods: Any) -> Any:
     """Returns the class whose objective is the sum of the methods'.
 
+    What a `partial` of a method has bound is bound in the sum, under the names that it has there:
+    the sum is then a `partial` as well.
+
     Raises:
-        ValueError: A method is there twice.
+        ValueError: A method is there twice, or what is added is no method.
     """
     parts: list[type[Method]] = []
+    config: dict[str, Any] = {}
     for method in methods:
-        parts += method.parts.values() if issubclass(method, _Sum) else [method]
+        bound: dict[str, Any] = {}
+        while isinstance(method, partial):
+            bound, method = {**method.keywords, **bound}, method.func
+        if not (inspect.isclass(method) and issubclass(method, Method)):
+            raise ValueError(
+                f"{method!r} is no method and can't be in a sum; add classes of raykd.methods or"
+                " partials of them"
+            )
+        if issubclass(method, _Sum):
+            parts += method.parts.values()
+            config |= bound
+            continue
+        parts.append(method)
+        if TASK in bound:
+            raise ValueError(
+                f"{_name(method)} brings {TASK}={bound[TASK]}, but a sum has one cross-entropy with"
+                f" a weight of its own; bind it to the sum: partial(A + B, {TASK}={bound[TASK]})"
+            )
+        config |= {f"{_name(method)}_{key}": value for key, value in bound.items()}
     names = [_name(part) for part in parts]
+    if clash := sorted({n for n in names if len({p for p in parts if _name(p) == n}) > 1}):
+        raise ValueError(f"different methods of a sum are called {', '.join(clash)}; rename one")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} is in the sum twice; raise its weight instead")
-    return _class(tuple(sorted(parts, key=_name)))
+    made = _class(tuple(sorted(parts, key=_name)))
+    return partial(made, **config) if config else made
 
 
 def __getattr__(name: str) -> type[Method]:
@@ -103,7 +128,8 @@ def __getattr__(name: str) -> type[Method]:
     if len(parts) < 2:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return add(*map(find, parts))
+        made: type[Method] = add(*map(find, parts))
+        return made
     except ValueError as error:
         raise AttributeError(str(error)) from error
 
@@ -144,4 +170,4 @@ def _hyperparameters(parts: dict[str, type[Method]]) -> dict[str, Any]:
 
 
 def _name(method: type[Method]) -> str:
-    return method.__module__.rpartition(".")[2]
+    return method.__name__.lower()

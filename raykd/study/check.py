@@ -13,9 +13,12 @@ from raykd.data import Data
 from raykd.models import Output
 from raykd.store import Folder
 from raykd.study.first import inside
-from raykd.study.lesson import Place, fitted, look, open_data, source_of
+from raykd.study.kinds import check_kinds, check_number
+from raykd.study.lesson import Place, fitted, open_data, source_of
+from raykd.study.rehearsal import rehearse
 from raykd.study.search import SAMPLERS
-from raykd.study.study import Study, bound, method_class, method_name
+from raykd.study.study import MakeMethod, Study, bound, method_class, method_name
+from raykd.train.failure import reason
 from raykd.train.pretrain import Source
 
 
@@ -25,6 +28,7 @@ def check(study: Study) -> tuple[Data, Source]:
     Raises:
         ValueError: Something in it can't be; the sentence says what, and what can.
     """
+    check_kinds(study)
     _numbers(study)
     _arguments(study)
     _names(study)
@@ -33,10 +37,12 @@ def check(study: Study) -> tuple[Data, Source]:
     _rungs(study)
     data = _data(study)
     source = source_of(study, data)
-    t = _output("teacher", source.make if source.trained_here else _loaded(source), data)
-    s = _output("student", fitted(study.student, data), data)
+    make = source.make if source.trained_here else _loaded(source)
+    teacher, t = _output("teacher", make, data)
+    _, s = _output("student", fitted(study.student, data), data)
     _methods(study, s, t)
     _optimizer(study)
+    rehearse(study, data, source, teacher)
     return data, source
 
 
@@ -103,9 +109,24 @@ def _names(study: Study) -> None:
             f"first sets {', '.join(not_searched)}, which the space does not search; search it, or"
             " fix it with a partial of the method"
         )
+    _texts(study)
     for made in (study.method, *study.references):
         _bound(method_name(made), bound(made), set(method_class(made).hyperparameters()))
     _bound("the optimizer", bound(study.optimizer), of_optimizer | {"foreach", "fused"})
+
+
+def _texts(study: Study) -> None:
+    """Refuses numbers that are given as text."""
+    function = study.optimizer
+    while isinstance(function, partial):
+        function = function.func
+    parameters = inspect.signature(function).parameters
+    for name, value in bound(study.optimizer).items():
+        check_number(name, value, parameters[name].default if name in parameters else None)
+    for method in (study.method, *study.references):
+        known = method_class(method).hyperparameters()
+        for name, value in bound(method).items():
+            check_number(name, value, known.get(name))
 
 
 def _bound(owner: str, names: dict[str, Any], known: set[str]) -> None:
@@ -170,13 +191,18 @@ def _loaded(source: Source) -> Callable[[], nn.Module]:
     return lambda: source.load(Folder("."))
 
 
-def _output(name: str, make: Callable[[], nn.Module], data: Data) -> Output:
+def _output(name: str, make: Callable[[], nn.Module], data: Data) -> tuple[nn.Module, Output]:
+    """Makes a network and shows it two blank samples."""
     try:
-        output = look(make, data)
-    except (TypeError, RuntimeError) as error:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            model = make().eval()
+            output = model(torch.zeros(2, *data.shape))
+    except ValueError:
+        raise
+    except Exception as error:  # a user's network may raise anything
         raise ValueError(
             f"the {name} can't be made and shown images of shape {data.shape}"
-            f" ({str(error).splitlines()[0]}); give a network and data that fit each other"
+            f" ({reason(error)}); give a network and data that fit each other"
         ) from error
     if not isinstance(output, Output):
         raise ValueError(
@@ -188,7 +214,7 @@ def _output(name: str, make: Callable[[], nn.Module], data: Data) -> Output:
             f"the {name} tells {output.logits.shape[1]} classes apart, and the data has"
             f" {data.classes}; make them agree"
         )
-    return output
+    return model, output
 
 
 def _optimizer(study: Study) -> None:
@@ -198,7 +224,7 @@ def _optimizer(study: Study) -> None:
         overrides = {name: value for name, value in config.items() if name not in known}
         try:
             study.recipe.build([nn.Parameter(torch.zeros(1))], 1, **overrides)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             setting = ", ".join(f"{name}={value}" for name, value in overrides.items())
             raise ValueError(
                 f"the optimizer can't be made{' with ' if setting else ''}{setting} ({error});"
@@ -209,10 +235,22 @@ def _optimizer(study: Study) -> None:
 def _methods(study: Study, s: Output, t: Output) -> None:
     """Makes every method once for each end of the space, which raises for what can't be."""
     for reference in study.references:
-        reference(s, t)
+        _make(reference, s, t)
     known = method_class(study.method).hyperparameters()
     for config in _corners(study):
-        study.method(s, t, **{name: v for name, v in config.items() if name in known})
+        _make(study.method, s, t, **{name: v for name, v in config.items() if name in known})
+
+
+def _make(method: MakeMethod, s: Output, t: Output, **config: Any) -> None:
+    try:
+        method(s, t, **config)
+    except ValueError:
+        raise
+    except Exception as error:  # a user's method may raise anything
+        setting = ", ".join(f"{name}={value!r}" for name, value in config.items()) or "its defaults"
+        raise ValueError(
+            f"the method {method_name(method)} can't be made with {setting}: {reason(error)}"
+        ) from error
 
 
 def _corners(study: Study) -> Iterator[dict[str, Any]]:

@@ -223,9 +223,3 @@ def source_of(study: Study, data: Data) -> Source:
         pretrained=bound(make).get("weights") is not None,
         seed=study.seed,
     )
-
-
-def look(make: Callable[[], nn.Module], data: Data) -> Any:
-    """What a network returns for two blank samples, in eval mode: an Output if all is well."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        return make().eval()(torch.zeros(2, *data.shape))

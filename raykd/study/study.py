@@ -17,9 +17,11 @@ from raykd.methods.vanilla import Vanilla
 from raykd.store import Folder
 from raykd.store import Study as Stored
 from raykd.study.first import complete, left_out
+from raykd.study.kinds import plain
 from raykd.study.plan import Setting
 from raykd.study.search import Question
 from raykd.train.cohort import Goal
+from raykd.train.describe import described
 from raykd.train.halving import Halving
 from raykd.train.recipe import Recipe
 
@@ -122,6 +124,10 @@ class Study:
     concurrent: int | None = None
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, plain(getattr(self, name)))
+
     def main(self, arguments: Sequence[str] | None = None, *, after: After | None = None) -> None:
         """Runs the study from the command line; every option overrides a field.
 
@@ -219,7 +225,8 @@ class Study:
             name = method_name(method)
             seen[name] = seen.get(name, 0) + 1
             trial = name if seen[name] == 1 else f"{name}-{seen[name]}"
-            references.append(Setting(trial, "reference", name, bound(method)))
+            config = {key: described(value) for key, value in bound(method).items()}
+            references.append(Setting(trial, "reference", name, config))
         given = complete(self.first[: self.trials], self.space, defaults_of(self))
         return Question(
             space=self.space,

@@ -46,7 +46,7 @@ class Member:
 
     trial: str
     method: Callable[[Output, Output], Method]
-    overrides: dict[str, float] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     spared: bool = False
 

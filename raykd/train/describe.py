@@ -28,7 +28,7 @@ def describe(function: Callable[..., Any]) -> dict[str, Any]:
             f"{function!r} can't be told from others like it; give a function or a class that has"
             " a name, or a functools.partial of one"
         )
-    plain = {key: _described(value) for key, value in sorted(arguments.items())}
+    plain = {key: described(value) for key, value in sorted(arguments.items())}
     return {"module": function.__module__, "name": name, **plain}
 
 
@@ -53,11 +53,12 @@ def _unbound(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str
     return function, named
 
 
-def _described(value: Any) -> Any:
+def described(value: Any) -> Any:
+    """A value as JSON, which says what the same numbers need; see `describe`."""
     if inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, partial):
         return describe(value)
     if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
+        return [described(item) for item in value]
     if isinstance(value, str):
         return JOB_COPY.sub("", value)
     if isinstance(value, PLAIN):

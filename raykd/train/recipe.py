@@ -113,7 +113,7 @@ class Recipe:
         }
 
     def build(
-        self, parameters: Iterable[nn.Parameter], steps_per_epoch: int, **overrides: float
+        self, parameters: Iterable[nn.Parameter], steps_per_epoch: int, **overrides: Any
     ) -> tuple[Optimizer, LRScheduler]:
         """Makes a student's optimizer and its schedule, which is stepped after each batch."""
         optimizer = self.optimizer(list(parameters), **overrides)

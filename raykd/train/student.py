@@ -105,7 +105,7 @@ class Student:
         steps_per_epoch: int,
         *,
         seed: int = 0,
-        overrides: dict[str, float] | None = None,
+        overrides: dict[str, Any] | None = None,
         rank: int = 0,
         wrap: Wrap = lambda module: module,
     ) -> None:

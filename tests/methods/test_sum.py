@@ -147,3 +147,39 @@ def test_golden_trace(trace):
         "crd": pytest.approx([6.4507054, 5.5728302, 5.7788982], rel=1e-5),
         "kd": pytest.approx([0.0364614378, 0.0365091314, 0.03651304], rel=1e-5),
     }
+
+
+class Mine(Vanilla):
+    """A user's own method, of whatever module."""
+
+    def __init__(self, s, t, *, width: int = 3):
+        super().__init__(s, t)
+        self.width = width
+
+    class Inner(Vanilla):
+        pass
+
+
+def test_a_part_is_called_as_its_class(monkeypatch):
+    monkeypatch.setattr(Mine, "__module__", "__main__")
+    assert (KD + Mine).__name__ == (Mine + KD).__name__ == "kd+mine"
+    assert "mine_width" in (KD + Mine).hyperparameters()
+    assert (Mine.Inner + KD).__name__ == "inner+kd"
+    copy = cloudpickle.loads(cloudpickle.dumps(Mine + KD))
+    assert copy.hyperparameters() == (Mine + KD).hyperparameters()
+
+
+def test_a_partial_is_added_with_what_it_binds(output):
+    added = KD + partial(CRD, temperature=0.2)
+    assert added.func is CRD + KD
+    assert added.keywords == {"crd_temperature": 0.2}
+    assert (partial(KD, alpha=0.5) + CRD).keywords == {"kd_alpha": 0.5}
+    assert (ITRD + added).keywords == {"crd_temperature": 0.2}
+    with pytest.raises(ValueError, match=r"kd brings gamma=2, .* partial\(A \+ B, gamma=2\)"):
+        CRD + partial(KD, gamma=2)
+    for what in (lambda s, t: KD(s, t), "kd", 3, SRM.forward):
+        with pytest.raises(ValueError, match="is no method and can't be in a sum"):
+            KD + what
+    other = type("KD", (Vanilla,), {})
+    with pytest.raises(ValueError, match="different methods of a sum are called kd; rename one"):
+        KD + other
