@@ -14,6 +14,7 @@ from raykd.data import Data
 from raykd.methods import Artefact, Method
 from raykd.models import Output
 from raykd.store import Folder, StoreError
+from raykd.train import workers
 from raykd.train.failure import Guard
 from raykd.train.halving import Halving
 from raykd.train.loop import Row, fit
@@ -242,11 +243,11 @@ class Cohort:
         self.folder.delete(*self._checkpoints()[:-2])
 
     def _newest(self) -> dict[str, Any]:
-        """The newest checkpoint of this cohort, or nothing."""
-        stored = self._checkpoints()
-        if not stored:
+        """The newest checkpoint of this cohort, or nothing; workers all take the same."""
+        newest = workers.agree(max(self._checkpoints(), default=""))
+        if not newest:
             return {}
-        data = self.folder.read(stored[-1])
+        data = self.folder.read(newest)
         try:  # tensors and plain values alone: no code of a bucket runs
             state = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
             whole = state.keys() >= _KEYS and 0 <= state["epoch"] <= self.recipe.epochs
@@ -258,7 +259,7 @@ class Cohort:
             reason = "it is no checkpoint of a cohort"
         if not whole:
             raise StoreError(
-                f"the checkpoint {self.folder.uri}/{stored[-1]} can't be gone on from ({reason});"
+                f"the checkpoint {self.folder.uri}/{newest} can't be gone on from ({reason});"
                 " delete it, and the cohort goes on from the one before it"
             )
         return state  # type: ignore[no-any-return]

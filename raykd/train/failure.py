@@ -106,6 +106,7 @@ class Guard:
         if folder:
             for path, told in sorted(folder.read_all(folder.list("failed")).items()):
                 self.reasons[Path(path).stem] = json.loads(told)
+            self.reasons = workers.agree(self.reasons)
         self._careful = _on_gpu(device) and folder is not None and folder.exists("careful")
 
     @contextmanager

@@ -1,9 +1,13 @@
 """What several workers that teach one cohort do together; alone, each of these does nothing."""
 
+from typing import Any, TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 def world() -> int:
@@ -38,6 +42,17 @@ def anyone(flag: bool) -> bool:
     flags = torch.tensor(float(flag), device=device)
     dist.all_reduce(flags)
     return bool(flags > 0)
+
+
+def agree(value: T) -> T:
+    """What worker 0 says, for all: what each reads by itself may have changed in between."""
+    if world() == 1:
+        return value
+    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    said: list[Any] = [value]
+    dist.broadcast_object_list(said, 0, device=device)
+    agreed: T = said[0]
+    return agreed
 
 
 def share_buffers(module: nn.Module) -> None:

@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -130,3 +132,12 @@ def test_uris_have_one_form(tmp_path, monkeypatch):
     assert Folder("s3://bucket").sub("a").uri == "s3://bucket/a"
     monkeypatch.chdir(tmp_path)
     assert Folder("x").uri == Folder(tmp_path / "x").uri == Folder(f"file://{tmp_path}/x").uri
+
+
+def test_folders_and_their_errors_need_no_pyarrow():
+    """Training needs no more of a store, and runs on machines that have no pyarrow."""
+    code = (
+        "import sys; sys.modules['pyarrow'] = sys.modules['botocore'] = None;"
+        "import raykd.store.errors; from raykd.store import Folder, StoreError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

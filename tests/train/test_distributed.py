@@ -69,6 +69,7 @@ def test_workers_tell_the_same(pair: Path, case: str) -> None:
 
 
 def test_a_stop_changes_nothing(pair: Path) -> None:
+    """Worker 1 asks for the checkpoint before worker 0 has written it, and takes the same."""
     assert numbers(told(pair, "stopped")) == numbers(told(pair, "means"))
     unbroken, stopped = weights(pair / "means"), weights(pair / "stopped")
     for trial, tensors in unbroken.items():
@@ -92,3 +93,4 @@ def test_alone_there_is_nothing_to_join() -> None:
     module = torch.nn.Linear(1, 1)
     assert workers.world() == 1
     assert workers.join(module) is module
+    assert workers.agree("a") == "a"

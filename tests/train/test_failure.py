@@ -277,6 +277,7 @@ def test_of_several_workers_the_others_start_again(
         several.setattr(workers, "world", lambda: 2)
         several.setattr(workers, "add_up", lambda sums: None)
         several.setattr(workers, "share_buffers", lambda module: None)
+        several.setattr(workers, "agree", lambda value: value)
         several.setattr(loop, "_weight", lambda *_: 1.0)
         with pytest.raises(RestartError, match=r"trial bad failed, .*: KeyError"):
             run(cohort(members))
