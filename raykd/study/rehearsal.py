@@ -12,7 +12,7 @@ from raykd.methods.vanilla import Vanilla
 from raykd.models import Output
 from raykd.study.lesson import fitted
 from raykd.study.study import MakeMethod, Study, method_class, method_name
-from raykd.train.failure import reason
+from raykd.train.failure import of_machine, reason
 from raykd.train.pretrain import Source
 from raykd.train.recipe import Recipe
 from raykd.train.student import Student
@@ -114,7 +114,10 @@ class _Rehearsal:
             )
 
     def _fault(self, method: MakeMethod, samples: int) -> str:
-        """Returns what is wrong with a training step on so many samples, or nothing."""
+        """Returns what is wrong with a training step on so many samples, or nothing.
+
+        What a network or a storage did is nothing: training tries that again.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             images = torch.randn(max(samples, 2), *self.data.shape)
@@ -127,7 +130,7 @@ class _Rehearsal:
             try:
                 return self._step(method, images[:2], t, batch)
             except Exception as error:  # a user's code may raise anything
-                return reason(error)
+                return "" if of_machine(error) else reason(error)
 
     def _step(
         self, method: MakeMethod, example: torch.Tensor, t: Output | None, batch: Batch

@@ -125,6 +125,14 @@ def test_an_exception_or_a_term_that_is_not_finite(study: Make) -> None:
     assert "the teacher can't be trained with its defaults" in text
 
 
+def test_what_a_network_did_is_not_the_methods_fault(study: Make) -> None:
+    class Asking(Vanilla):
+        def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+            raise ConnectionResetError("the feature server went away")
+
+    check(study(references=(Asking,)))
+
+
 def test_a_constructor_that_raises_anything(study: Make) -> None:
     class Unmade(Vanilla):
         def __init__(self, s: Output, t: Output) -> None:
