@@ -20,8 +20,10 @@ _RAYKD = str(Path(__file__).parents[1])
 _LIBRARIES = (*(sysconfig.get_paths()[name] for name in ("purelib", "platlib", "stdlib")), "<")
 _OF_GPU = re.compile(r"CUDA error|CUBLAS_STATUS|cuDNN error")
 _HARDWARE = re.compile(r"ECC|NVLink|unavailable|busy|unknown error|initialization|no CUDA-capable")
-_CONNECTIONS = re.compile(
-    r"gloo|NCCL|Connection (closed|reset) by peer|DataLoader worker \(pid", re.IGNORECASE
+_MACHINE = re.compile(
+    r"gloo|NCCL|Connection (closed|reset) by peer|DataLoader worker \(pid"
+    r"|enforce fail at .*alloc|DefaultCPUAllocator",
+    re.IGNORECASE,
 )
 _LONGEST = 300  # characters of an exception's own text; some of torch's fill a screen
 
@@ -62,12 +64,13 @@ def of_gpu(error: BaseException) -> bool:
 def of_machine(error: BaseException) -> bool:
     """Says whether the same may succeed on another try: network, storage, processes, GPU.
 
-    Everything else is raised by the code that runs, and would be raised again.
+    So may an allocation in the machine's own memory, which other processes fill as well. Everything
+    else is raised by the code that runs, and would be raised again.
     """
-    network = (UnavailableError, DistError, ConnectionError, TimeoutError)
-    if isinstance(error, network) or type(error) is OSError or of_gpu(error):
+    passing = (UnavailableError, DistError, ConnectionError, TimeoutError, MemoryError)
+    if isinstance(error, passing) or type(error) is OSError or of_gpu(error):
         return True
-    if isinstance(error, RuntimeError) and _CONNECTIONS.search(str(error)):
+    if isinstance(error, RuntimeError) and _MACHINE.search(str(error)):
         return True
     return error.__cause__ is not None and of_machine(error.__cause__)
 

@@ -209,6 +209,8 @@ def test_whose_fault_it_is() -> None:
         torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"),
         RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1"),
         RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate"),
+        MemoryError(),
     ]
     code = [
         StoreError("damaged"),
@@ -217,7 +219,6 @@ def test_whose_fault_it_is() -> None:
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
         KeyError("x"),
-        MemoryError(),
     ]
     assert [of_machine(error) for error in machine] == [True] * len(machine)
     assert [of_machine(error) for error in code] == [False] * len(code)
