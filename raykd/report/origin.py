@@ -21,7 +21,7 @@ def origin(results: Results) -> str:
         "first started": spec.get("time"),
         "commit": spec.get("commit"),
         "versions": _pairs(spec.get("versions", {}), " "),
-        "hardware": ", ".join(filter(None, machine)),
+        "hardware": ", ".join(str(part) for part in machine if part),
         "training time": f"{wording.duration(seconds)}, summed over trials" if seconds else "",
         "seed": spec.get("seed", ""),
         "replicates": f"{seeds} of each trial, with seeds of their own" if seeds > 1 else "",

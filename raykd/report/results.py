@@ -233,7 +233,8 @@ class Results:
             case "teacher":
                 return "teacher"
             case "reference":
-                names = {r["name"].lower(): r["name"] for r in self.spec.get("references", [])}
+                described = [r.get("name", "") for r in self.spec.get("references", [])]
+                names = {name.lower(): name for name in described}
                 name = "plain student" if trial.method == "vanilla" else names.get(trial.method)
                 settings = f" ({wording.settings(trial.config)})" if trial.config else ""
                 return f"{name or trial.method}{settings}"

@@ -64,6 +64,8 @@ def settings(config: Mapping[str, Any]) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in the two largest units that fit."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

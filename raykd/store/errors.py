@@ -2,6 +2,8 @@
 
 from raykd.printable import printable
 
+_LONGEST = 240  # characters of what a damaged object is said to hold
+
 
 class StoreError(ValueError):
     """A store, a study or a query that cannot be served; the text says what to do.
@@ -25,7 +27,13 @@ class MissingObjectError(StoreError, FileNotFoundError):
 
 
 class DamagedObjectError(StoreError):
-    """An object that is not what was written: cut short, altered, or not raykd's."""
+    """An object that is not what was written: cut short, altered, or not raykd's.
+
+    The text may hold what the object holds, and is cut where that is long.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 class WriterReplacedError(StoreError):

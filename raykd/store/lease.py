@@ -7,6 +7,7 @@ dead or silent takes the next term; an owner that finds a later term than its ow
 """
 
 import os
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from raykd.store.folder import Folder
 from raykd.store.records import from_json, to_json
 
 T = TypeVar("T")
+_LAST_TERM = 999_999  # six digits, by which the names of objects sort
+_UNLISTED = 100  # terms between two others that are asked for although no listing showed them
 _LAST = 1e11  # seconds since 1970; what is later is no time that a writer began at
 
 
@@ -147,6 +150,11 @@ class Lease:
                     f"{self._folder.uri} is being written by {owner}; stop it first. If it is dead"
                     f" already, try again in {self._stale - silence:.0f} s"
                 )
+            if term >= _LAST_TERM:
+                raise StoreError(
+                    f"{self._folder.uri}/{_path(term)} is of the last writer that there can be, and"
+                    " none of raykd's came so far; delete it, or choose another name for the study"
+                )
             me = {
                 "host": socket.gethostname(),
                 "machine": _machine(),
@@ -190,11 +198,31 @@ def newest_term(folder: Folder) -> int:
     return max(_terms(folder), default=0)
 
 
+def terms(folder: Folder, first: int, last: int) -> list[int]:
+    """Returns the terms from `first` to `last`, as far as there can have been writers.
+
+    Terms are counted without leaving a number out, and a listing may not be whole. But anyone may
+    have put a file with a high number there, so not every number below it is believed in.
+    """
+    found: set[int] = set()
+    for term in sorted({first, last, *_terms(folder)}):
+        if first <= term <= last:
+            found |= {*range(max(first, term - _UNLISTED), term + 1)}
+    return sorted(found)
+
+
 def noted(folder: Folder, term: int) -> int | None:
     """Returns how many objects a writer had stored at its last sign of life, if it said so."""
     try:
         return int(from_json(folder.read(_path(term, "beat")))["objects"])
-    except (DamagedObjectError, MissingObjectError, TypeError, KeyError, ValueError):
+    except (
+        DamagedObjectError,
+        MissingObjectError,
+        TypeError,
+        KeyError,
+        ValueError,
+        OverflowError,
+    ):
         return None
 
 
@@ -204,9 +232,8 @@ def _path(term: int, suffix: str = "json") -> str:
 
 def _terms(folder: Folder) -> list[int]:
     """Returns the terms that were ever taken."""
-    names = [path.removeprefix("writer/") for path in folder.list("writer")]
-    stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-    return [int(stem) for stem in stems if stem.isdecimal()]
+    found = (re.fullmatch(r"writer/([0-9]{6})\.json", path) for path in folder.list("writer"))
+    return [int(match[1]) for match in found if match]
 
 
 def _owner(folder: Folder, term: int) -> _Owner | None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from raykd.store.errors import DamagedObjectError, MissingObjectError
 from raykd.store.folder import Folder
-from raykd.store.lease import Lease, newest_term, noted
+from raykd.store.lease import Lease, newest_term, noted, terms
 from raykd.store.records import Record, unpack
 from raykd.store.snapshot import (
     Position,
@@ -93,6 +93,7 @@ def _read(folder: Folder, known: Log, lease: Lease | None, *, patient: bool) -> 
             log.snapshot = snapshot
             break
     covered = log.snapshot.covered if log.snapshot else (0, 0)
+    written = terms(folder, max(1, covered[0]), newest)
     wanted = []
     for path in listed:
         at = tail_position(path)
@@ -104,24 +105,26 @@ def _read(folder: Folder, known: Log, lease: Lease | None, *, patient: bool) -> 
     found = {at for at in wanted if at in known.tail}
     log.tail = {at: known.tail[at] for at in found}
     found |= _load_tail(folder, log, [at for at in wanted if at not in found], patient=patient)
-    found |= _load_tail(folder, log, _unlisted(folder, wanted, covered, lease))
-    held |= {term: noted(folder, term) for term in range(max(1, covered[0]), newest)}
+    found |= _load_tail(folder, log, _unlisted(folder, wanted, covered, lease, written))
+    held |= {term: noted(folder, term) for term in written if term < newest}
     log.lacking = _lacking(folder, log, found, covered, held)
     return log
 
 
 def _unlisted(
-    folder: Folder, listed: list[Position], covered: Position, lease: Lease | None
+    folder: Folder,
+    listed: list[Position],
+    covered: Position,
+    lease: Lease | None,
+    written: list[int],
 ) -> list[Position]:
     """Returns the positions that no listing showed and where there must, or may, be an object.
 
     A writer counts its objects without leaving a number out.
     """
-    terms = {term for term, _ in listed}
-    if lease:
-        terms |= {*range(max(1, covered[0]), lease.term)}
+    told = {term for term, _ in listed} | {*(written if lease else ())}
     asked = []
-    for term in sorted(terms):
+    for term in sorted(told):
         last = covered[1] if term == covered[0] else 0
         for number in sorted(number for of, number in listed if of == term):
             asked += [(term, i) for i in range(last + 1, min(number, last + 1 + _FILLED))]

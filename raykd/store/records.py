@@ -164,7 +164,10 @@ def _numbers(key: str, values: dict[Any, Any]) -> dict[str, float]:
         raise StoreError(f"{key} must be numbers; not so: {', '.join(map(str, bad))}")
     if key == "metrics" and "epoch" in values:
         raise StoreError("a metric cannot be called 'epoch'; choose another name")
-    return {str(name): float(item) for name, item in values.items()}
+    try:
+        return {str(name): float(item) for name, item in values.items()}
+    except OverflowError as error:
+        raise StoreError(f"{key} must be numbers that a float can hold") from error
 
 
 def pack(records: Iterable[Record]) -> bytes:

@@ -17,18 +17,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raykd.store.check_table import check_table
 from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreError
 from raykd.store.folder import Folder
 from raykd.store.metrics import check_long, latest
 from raykd.store.names import is_sha256
 from raykd.store.records import LAYOUT, from_json, to_json, unpack
-from raykd.store.trials import check_table
 
 Warn = Callable[[str], None]
 Position = tuple[int, int]  # (term, number): the order of snapshots, and of objects in the tail
 
-NAME = re.compile(r"(\d{6})-(\d{8})")
-_OBJECT = re.compile(r"(\d{6}-\d{8})/(manifest\.json|trials\.parquet|metrics\.parquet)")
+MOST_SNAPSHOTS = 90_000_000  # of a study: a number has eight digits, and room for some more
+NAME = re.compile(r"([0-9]{6})-([0-9]{8})")
+_OBJECT = re.compile(r"([0-9]{6}-[0-9]{8})/(manifest\.json|trials\.parquet|metrics\.parquet)")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _part(item: dict[str, Any], file: str) -> Part:
     part = Part(**item)
     match = _OBJECT.fullmatch(str(part.path).removeprefix("snapshot/"))
     own = match is not None and match[2] == file and part.path == f"snapshot/{match[0]}"
-    if not own or type(part.rows) is not int or not is_sha256(part.sha256):
+    typed = type(part.rows) is int and isinstance(part.first, str) and isinstance(part.last, str)
+    if not own or not typed or not is_sha256(part.sha256):
         raise DamagedObjectError(f"no manifest of raykd: it names {part.path!r}")
     return part
 
@@ -129,6 +131,7 @@ def load_part(folder: Folder, part: Part) -> pa.Table:
         if file.metadata.num_rows != part.rows:  # a few bytes can stand for any number of rows
             raise DamagedObjectError(f"{file.metadata.num_rows} rows and not {part.rows}")
         table = file.read()
+        table.validate(full=True)  # texts that are no UTF-8 among others
     except (pa.ArrowException, OSError) as error:
         raise DamagedObjectError(f"no Parquet ({error})") from error
     check = check_table if part.path.endswith("trials.parquet") else check_long

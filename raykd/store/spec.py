@@ -1,5 +1,6 @@
 """`study.json`: what a study is; written once, and what must not change is compared."""
 
+import math
 from typing import Any
 
 from raykd.store.errors import DamagedObjectError, MissingObjectError, StoreError
@@ -22,6 +23,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 """What a field of `study.json` must be where it is there; readers rely on it."""
 _RANGE = {"low", "high", "step", "log"}
+_LARGEST = 10**300  # of a number in the space
 
 
 def load_spec(folder: Folder) -> Spec | None:
@@ -44,7 +46,8 @@ def load_spec(folder: Folder) -> Spec | None:
     try:
         _check(spec)
     except StoreError as error:
-        raise StoreError(f"{folder.uri}/{_PATH} is no study of raykd: {error}") from error
+        short = DamagedObjectError(str(error))
+        raise StoreError(f"{folder.uri}/{_PATH} is no study of raykd: {short}") from error
     return spec
 
 
@@ -58,6 +61,9 @@ def _check(spec: Spec) -> None:
     for described in (*models, spec.get("student", {}), spec.get("method", {})):
         if not isinstance(described, dict) or not isinstance(described.get("name", ""), str):
             raise DamagedObjectError(f"{described!r} describes no function")
+    gpus = spec.get("hardware", {}).get("gpus", [])
+    if not isinstance(gpus, list):
+        raise DamagedObjectError(f"its GPUs are {gpus!r}")
     if bad := [item for item in spec.get("first", []) if not isinstance(item, dict)]:
         raise DamagedObjectError(f"{bad[0]!r} in first is no setting")
     for name, text in spec.get("space", {}).items():
@@ -80,15 +86,34 @@ def _check_objectives(spec: Spec) -> None:
 
 
 def _is_distribution(item: Any) -> bool:
-    """Says whether this is what Optuna writes of one of its three distributions."""
+    """Says whether this is what Optuna writes of one of its three distributions.
+
+    Optuna itself, whose import takes a second, would raise for whatever else makes no sense.
+    """
     if not isinstance(item, dict) or not isinstance(item.get("attributes"), dict):
         return False
     name, has = item.get("name"), item["attributes"]
     if name == "CategoricalDistribution":
         choices = has.get("choices")
-        return has.keys() == {"choices"} and isinstance(choices, list) and bool(choices)
-    numbers = all(isinstance(has.get(end), int | float) for end in ("low", "high"))
-    return name in ("FloatDistribution", "IntDistribution") and numbers and has.keys() <= _RANGE
+        plain = isinstance(choices, list) and all(map(_is_choice, choices))
+        return has.keys() == {"choices"} and plain and bool(choices)
+    kinds = (int,) if name == "IntDistribution" else (int, float)
+    low, high, step, log = (has.get(key) for key in ("low", "high", "step", "log"))
+    known = name in ("FloatDistribution", "IntDistribution") and has.keys() <= _RANGE
+    if not (known and all(_is_number(end, kinds) for end in (low, high))):
+        return False
+    stepped = step is None or (_is_number(step, kinds) and step > 0)
+    logarithmic = not log or (log is True and low > 0 and step in (None, 1))
+    return bool(low <= high and stepped and logarithmic)
+
+
+def _is_choice(item: Any) -> bool:
+    return item is None or isinstance(item, bool | str) or _is_number(item, (int, float))
+
+
+def _is_number(item: Any, kinds: tuple[type, ...]) -> bool:
+    """Says whether this is a number that any kind of number can hold."""
+    return type(item) in kinds and abs(item) < _LARGEST and math.isfinite(item)
 
 
 def settle_spec(folder: Folder, spec: Spec) -> Spec:

@@ -1,6 +1,7 @@
 """A stored study as Optuna's, in memory."""
 
 import math
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from raykd.store.spec import objective
 from raykd.store.trials import Trial, to_trial
+
+_LARGEST = 10**300
+_CHOICES = (bool, int, float, str)
 
 
 def to_optuna(
@@ -95,7 +99,7 @@ def _frozen(
         user_attrs=attributes,
         intermediate_values=curve,
     )
-    if began:
+    with suppress(ValueError, OverflowError):  # a store may hold times that are none
         frozen.datetime_start = datetime.fromisoformat(began).replace(tzinfo=None)
         if state.is_finished():
             seconds = timedelta(seconds=trial.cost.get("seconds", 0.0))
@@ -127,7 +131,8 @@ def _covering(distribution: BaseDistribution, values: list[Any]) -> BaseDistribu
     if not outside:
         return distribution
     if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution((*distribution.choices, *outside))
+        choices = [item for item in outside if item is None or isinstance(item, _CHOICES)]
+        return CategoricalDistribution((*distribution.choices, *choices))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     low, high = min(distribution.low, *outside), max(distribution.high, *outside)
     log = distribution.log and low > 0
@@ -143,4 +148,5 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    """Says whether this is a number that Optuna can hold; no float is as large as some integers."""
+    return isinstance(value, int | float) and abs(value) < _LARGEST

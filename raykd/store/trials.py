@@ -1,7 +1,7 @@
 """Trials: what the records say about each, as one row a trial."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raykd.store.errors import DamagedObjectError
-from raykd.store.names import is_label, is_name, is_path
-from raykd.store.records import ROLES, STATES, Record, from_json, to_json
+from raykd.store.names import is_label
+from raykd.store.records import Record, from_json, to_json
 
 CORE = pa.schema(
     [
@@ -30,8 +30,7 @@ CORE = pa.schema(
         ("config", pa.string()),  # exact types as JSON; the config_<name> columns are for queries
     ]
 )
-_GROUPS = {"config_": "config", "last_": "last", "best_": "best", "cost_": "cost"}
-_TYPES = {pa.null(), pa.bool_(), pa.int64(), pa.float64(), pa.string()}  # of their columns
+GROUPS = {"config_": "config", "last_": "last", "best_": "best", "cost_": "cost"}
 
 
 @dataclass(frozen=True)
@@ -155,36 +154,7 @@ class Trials:
         return Trials(self.table(), self._objective, self._mode)
 
 
-def check_table(table: pa.Table) -> None:
-    """Checks a stored table of trials.
-
-    Raises:
-        DamagedObjectError: It has other columns, or names and states that raykd would not have
-            written. Each trial's `config` is checked when it is read.
-    """
-    for name, kind in zip(table.column_names, table.schema.types, strict=True):
-        core = name in CORE.names
-        known = core or (name.startswith(tuple(_GROUPS)) and is_label(name))
-        if not known or kind not in ({CORE.field(name).type} if core else _TYPES):
-            raise DamagedObjectError(f"no table of trials: its column {name!r} is {kind}")
-    if missing := set(CORE.names) - set(table.column_names):
-        raise DamagedObjectError(f"no table of trials: it lacks {', '.join(sorted(missing))}")
-    allowed: dict[str, Callable[[Any], bool]] = {
-        "trial": is_name,
-        "cohort": lambda item: item in (None, "") or is_name(item),
-        "method": lambda item: item in (None, "") or is_name(item),
-        "role": lambda item: item is None or item in ROLES,
-        "state": lambda item: item in ("RUNNING", *STATES),
-        "checkpoint": lambda item: item == "" or is_path(item),
-        "reason": lambda item: item is not None,
-    }
-    for name, right in allowed.items():
-        for item in pc.unique(table[name]).to_pylist():
-            if not right(item):
-                raise DamagedObjectError(f"{name} {item!r} in it is none of raykd's")
-
-
-def _config(text: str) -> dict[str, Any]:
+def stored_config(text: str) -> dict[str, Any]:
     """Reads the hyperparameters of a stored trial."""
     config = from_json(text)
     if not isinstance(config, dict) or not all(map(is_label, config)):
@@ -198,7 +168,7 @@ def to_trial(row: dict[str, Any]) -> Trial:
     same = ("number", "cohort", "role", "method", "seed", "state", "reason", "epoch")
     return Trial(
         id=row["trial"],
-        config=_config(row["config"]),
+        config=stored_config(row["config"]),
         metrics=groups["last"],
         best=groups["best"],
         cost=groups["cost"],
@@ -212,17 +182,17 @@ def to_trial(row: dict[str, Any]) -> Trial:
 def _row(row: dict[str, Any]) -> _Row:
     """Makes a row of the table ready for more records."""
     core = {name: row[name] for name in CORE.names if name != "config"}
-    groups: dict[str, Any] = {**_grouped(row), "config": _config(row["config"])}
+    groups: dict[str, Any] = {**_grouped(row), "config": stored_config(row["config"])}
     return _Row(**core, **groups)
 
 
 def _grouped(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Collects `last_loss` under `last` as `loss`, and so on; what a trial lacks is null."""
-    groups: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS.values()}
+    groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS.values()}
     for column, value in row.items():
         prefix = column.partition("_")[0] + "_"
-        if prefix in _GROUPS and column not in CORE.names and value is not None:
-            groups[_GROUPS[prefix]][column.removeprefix(prefix)] = value
+        if prefix in GROUPS and column not in CORE.names and value is not None:
+            groups[GROUPS[prefix]][column.removeprefix(prefix)] = value
     return groups
 
 
@@ -234,7 +204,7 @@ def _table(rows: list[_Row]) -> pa.Table:
         if name != "config"
     }
     columns["config"] = pa.array([to_json(row.config) for row in rows], pa.string())
-    for prefix, group in _GROUPS.items():
+    for prefix, group in GROUPS.items():
         groups = [getattr(row, group) for row in rows]
         for name in sorted({name for items in groups for name in items}):
             values = [items.get(name) for items in groups]
@@ -271,7 +241,7 @@ def _chunks(part: Any) -> list[Any]:
 def _ordered(names: Iterable[str]) -> list[str]:
     """Returns column names: the core ones as declared, then each group in alphabetical order."""
     more = sorted(name for name in names if name not in CORE.names)
-    return [*CORE.names, *(name for group in _GROUPS for name in more if name.startswith(group))]
+    return [*CORE.names, *(name for group in GROUPS for name in more if name.startswith(group))]
 
 
 def _config_column(values: list[Any]) -> Any:

@@ -13,10 +13,18 @@ from raykd.store.log import Log, read_log
 from raykd.store.metrics import long_table
 from raykd.store.patience import patiently
 from raykd.store.query import Study
-from raykd.store.records import Record, checked, from_json, pack
-from raykd.store.snapshot import Position, Snapshot, collect, publish, tail_path
+from raykd.store.records import Record, checked, pack
+from raykd.store.snapshot import (
+    MOST_SNAPSHOTS,
+    Position,
+    Snapshot,
+    collect,
+    name_of,
+    publish,
+    tail_path,
+)
 from raykd.store.spec import objective, settle_spec
-from raykd.store.trials import Trials
+from raykd.store.trials import Trials, stored_config
 
 
 class Writer:
@@ -71,6 +79,11 @@ class Writer:
                 raise StoreError(
                     f"no snapshot of {folder.uri} is valid, so trials would be lost; restore its"
                     " snapshot folder from a backup, or choose another name"
+                )
+            if log.newest[1] >= MOST_SNAPSHOTS:
+                raise StoreError(
+                    f"{folder.uri}/snapshot has a folder {name_of(log.newest)}, and raykd has never"
+                    " counted so far; delete it, or choose another name for the study"
                 )
             self._snapshot: Snapshot | None = log.snapshot
             self._newest = log.newest[1]
@@ -143,7 +156,7 @@ class Writer:
         """Returns the hyperparameters of each trial as they were appended, types and all."""
         table = self._trials.table()
         trials, texts = table["trial"].to_pylist(), table["config"].to_pylist()
-        return {trial: from_json(text) for trial, text in zip(trials, texts, strict=True)}
+        return {trial: stored_config(text) for trial, text in zip(trials, texts, strict=True)}
 
     def compact(self) -> None:
         """Writes a snapshot of everything so far and deletes what it makes superfluous.

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch.cuda import is_available as cuda_is_there
 from raykd.data import Data
 from raykd.store import Folder, open_store
 from raykd.store.address import refuse_credentials
+from raykd.store.patience import patiently
 from raykd.study import actors, capacity
 from raykd.study.bridge import Bridge
 from raykd.study.check import check
@@ -66,7 +67,7 @@ def run(study: Study, storage: str) -> None:
         store = open_store(storage, create=True)
         display = Display(study, console)
         folder = store.folder.patient(math.inf, say=display.say)
-        spec = _without_credentials(_spec(study, data, source, folder))
+        spec = _without_credentials(_spec(study, data, source, folder, display.say))
         with (
             store.writer(study.name, spec, wait=math.inf, say=display.say) as writer,
             cluster(dashboard=_trains(study)) as ours,
@@ -96,11 +97,17 @@ def _unfinished(lost: dict[str, str]) -> str:
     return f"some cohorts failed for good and stay unfinished: {failed}"
 
 
-def _spec(study: Study, data: Data, source: Source, folder: Folder) -> dict[str, Any]:
+def _spec(
+    study: Study,
+    data: Data,
+    source: Source,
+    folder: Folder,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """The content of `study.json`; the store refuses a study of this name with another identity."""
     identity = {
         "data": data.describe(),
-        "teacher": source.key() if source.trained_here else _given(source, folder),
+        "teacher": source.key() if source.trained_here else _given(source, folder, say),
         "student": describe(study.student),
         "method": describe(study.method),
         "references": [describe(method) for method in study.references],
@@ -149,9 +156,14 @@ def _without_credentials(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _given(source: Source, folder: Folder) -> dict[str, Any]:
-    """A teacher that came trained: its network, and what its weights are."""
-    return {"model": source.key()["model"], "digest": digest(source.load(folder))}
+def _given(source: Source, folder: Folder, say: Callable[[str], None] | None) -> dict[str, Any]:
+    """A teacher that came trained: its network, and what its weights are.
+
+    The check of the study has read them already and would have raised; whoever has failed since
+    then is waited for.
+    """
+    model = patiently(partial(source.load, folder), say=say, what="the teacher's weights")
+    return {"model": source.key()["model"], "digest": digest(model)}
 
 
 def _trains(study: Study) -> bool:
@@ -183,7 +195,7 @@ def _restore(ledger: Ledger) -> None:
         values.setdefault((row["trial"], row["epoch"]), {})[row["name"]] = row["value"]
     curves: dict[str, dict[int, list[float]]] = {}
     for (trial, epoch), named in values.items():
-        curves.setdefault(trial, {})[epoch] = [named[name] for name in names]
+        curves.setdefault(trial, {})[epoch] = [named.get(name, math.nan) for name in names]
     ledger.restore(trials, curves)
 
 

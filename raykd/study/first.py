@@ -51,7 +51,7 @@ def inside(distribution: BaseDistribution, value: Any) -> bool:
     """Says whether a distribution has a value."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

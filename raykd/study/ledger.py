@@ -1,7 +1,7 @@
 """The ledger of a running study: what is planned, what is known, what is stored."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -9,10 +9,13 @@ from typing import Any
 from raykd.store import Folder, StoreError, Writer
 from raykd.store import Study as Stored
 from raykd.store.patience import patiently
+from raykd.study.first import inside
 from raykd.study.plan import Plan, Setting
 from raykd.study.search import Search
 from raykd.study.study import Study
 from raykd.train.loop import Row
+
+FOREIGN = "it was not written by this study: choose another name or storage"
 
 
 class Ledger:
@@ -73,16 +76,33 @@ class Ledger:
                 self.search.fail(row["trial"])
         configs = self.writer.configs()
         for row in trials:
-            unknown = sorted(configs[row["trial"]].keys() - self.study.space.keys())
-            if unknown and row["number"] >= 0:
-                raise StoreError(
-                    f"the stored trial {row['trial']} sets {', '.join(unknown)}, which this study"
-                    " does not search; it was not written by it: choose another name or storage"
-                )
+            if row["number"] >= 0:
+                self._check(row["trial"], configs[row["trial"]])
         plans = _plans(trials, configs)
+        numbers = [s.number for p in plans if not p.replicate for s in p.settings]
+        asked = [number for number in numbers if number is not None]
+        if asked != [*range(len(asked))]:
+            raise StoreError(
+                f"the stored trials have the numbers {_some(asked)}, and this study counts them"
+                f" without a gap; {FOREIGN}"
+            )
         self.search.restore(plans)
         self.plans = plans
         self.waiting = [plan for plan in plans if not self.search.ended(plan)]
+
+    def _check(self, trial: str, config: dict[str, Any]) -> None:
+        """Checks that a stored trial is one that this study could have asked for."""
+        space = self.study.space
+        if unknown := sorted(config.keys() - space.keys()):
+            raise StoreError(
+                f"the stored trial {trial} sets {_some(unknown)}, which this study does not search;"
+                f" {FOREIGN}"
+            )
+        if wrong := sorted(n for n in space if n not in config or not inside(space[n], config[n])):
+            raise StoreError(
+                f"the stored trial {trial} has no value for {_some(wrong)} that this study could"
+                f" have asked for; {FOREIGN}"
+            )
 
     def take(self) -> Plan | None:
         """The next cohort to teach, or None if there is none now."""
@@ -192,6 +212,10 @@ class Ledger:
         }
 
 
+def _some(items: Sequence[Any]) -> str:
+    return ", ".join(map(str, items[:5])) + (", …" if len(items) > 5 else "")
+
+
 def _trial(plan: Plan, setting: Setting, study: Study) -> dict[str, Any]:
     return {
         "kind": "trial",
@@ -213,7 +237,7 @@ def _plans(trials: list[dict[str, Any]], configs: dict[str, dict[str, Any]]) -> 
         if row["cohort"]:
             cohorts.setdefault(row["cohort"], []).append(row)
     plans = []
-    for name in sorted(cohorts):
+    for name in sorted(cohorts, key=lambda name: (len(name.partition("-s")[0]), name)):
         settings = [
             Setting(
                 row["trial"],

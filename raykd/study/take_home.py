@@ -85,6 +85,12 @@ def take(root: str, study: str, trial: str | None = None, *, student: str = "") 
 
 def _check(spec: dict[str, Any], study: str) -> None:
     """Checks what a store says of a study, as far as it is used here."""
+    described = ("data", "teacher", "student", "method", "recipe", "versions")
+    if lacking := [name for name in described if name not in spec]:
+        raise ValueError(
+            f"study {study!r} does not say its {', '.join(lacking)}; load its checkpoint in a"
+            " script of your own"
+        )
     if "made_by" not in spec:
         raise ValueError(f"study {study!r} does not say what made its students; give --student")
     shape, batch = spec.get("data", {}).get("shape"), spec.get("batch_size")

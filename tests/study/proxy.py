@@ -15,13 +15,14 @@ class FaultyS3:
     Attributes:
         url: Of the proxy.
         busy: Whether it answers 503 SlowDown.
+        away: Whether it hangs up on whoever asks, as a server that is gone does.
         delay: Seconds before it answers at all.
         only: Where given, the one access key that is not refused as expired.
         refused: Requests that it did not pass on.
     """
 
     def __init__(self, server: str) -> None:
-        self.busy, self.delay, self.only, self.refused = False, 0.0, "", 0
+        self.busy, self.away, self.delay, self.only, self.refused = False, False, 0.0, "", 0
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -37,7 +38,10 @@ class FaultyS3:
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 time.sleep(proxy.delay)
-                if proxy.busy:
+                if proxy.away:
+                    proxy.refused += 1
+                    self.close_connection = True
+                elif proxy.busy:
                     self.refuse(503, "SlowDown")
                 elif (
                     proxy.only and f"Credential={proxy.only}/" not in self.headers["Authorization"]

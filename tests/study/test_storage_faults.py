@@ -7,10 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from proxy import FaultyS3
 from runs import finish, numbers, reports, start, trials, undisturbed, wait_for
+
+from raykd.data.pack import pack
 
 pytestmark = pytest.mark.long
 FAULT_SECONDS = 20.0
@@ -123,3 +127,39 @@ def test_a_full_disk(unbroken: Path, tmp_path: Path) -> None:
         assert numbers(disk / "results") == numbers(unbroken)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+PHOTOS = Path(__file__).with_name("photos.py")
+
+
+def test_the_server_of_the_data_is_away(
+    faulty: FaultyS3, moto_s3: str, tmp_path: Path, seconds: float
+) -> None:
+    """Packed images in S3, results on the disk: the images' server hangs up on everyone."""
+    for split, count in (("train", 48), ("val", 16)):
+        for name in "ab":
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                draw = np.random.default_rng(ord(name) + 1000 * number + count)
+                Image.fromarray(draw.integers(0, 256, (24, 24, 3), np.uint8)).save(
+                    folder / f"{number:02d}.png"
+                )
+    pack(tmp_path / "photos", moto_s3)
+    there = {"AWS_ENDPOINT_URL": faulty.url, "PHOTOS": moto_s3}
+    calm = undisturbed(tmp_path / "calm", script=PHOTOS, **there)
+    results = tmp_path / "results"
+    process = start(results, script=PHOTOS, **there)
+    wait_for(lambda: reports(results) >= 2)
+    faulty.away, faulty.refused = True, 0
+    wait_for(lambda: faulty.refused > 0)
+    time.sleep(seconds)
+    assert process.poll() is None, process.communicate()[0]
+    before = reports(results)
+    time.sleep(2)
+    assert reports(results) == before
+    faulty.away = False
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert trials(results) == trials(calm)
+    assert numbers(results) == numbers(calm)
