@@ -286,7 +286,19 @@ def test_the_snippet_has_only_what_made_the_network():
     assert type(space["model"]).__name__ == "FourStageResNet"
 
 
-def test_a_trial_with_other_hyperparameters_is_not_gone_on_with(root):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {"alpha": 0.5, "weights": "/etc"}}, "sets weights, which this study does not"),
+        ({"config": {}}, "no value for alpha"),
+        ({"config": {"alpha": 10**400}}, "no value for alpha"),
+        ({"config": {"alpha": [0.5]}}, "no value for alpha"),
+        ({"number": 10**12}, "the numbers 0, 1000000000000"),
+        ({"number": 0}, "the numbers 0, 0"),
+        ({"cohort": "c0001-sx"}, "is the name of no cohort"),
+    ],
+)
+def test_a_trial_of_another_study_is_not_gone_on_with(root, change, said):
     file = {
         "kind": "trial",
         "trial": "0001",
@@ -295,14 +307,15 @@ def test_a_trial_with_other_hyperparameters_is_not_gone_on_with(root):
         "role": "search",
         "method": "kd",
         "seed": 0,
-        "config": {"alpha": 0.5, "weights": "/etc"},
+        "config": {"alpha": 0.5},
         "time": "",
+        **change,
     }
     Folder(root / "tiny").write("tail/000009-00000001.jsonl", pack([file]))
     store = open_store(root)
     with store.writer("tiny", store.study("tiny").spec) as writer:
         ledger = Ledger(study(), Search(study().question(1)), writer, store.folder)
-        with pytest.raises(StoreError, match="0001 sets weights, which this study does not search"):
+        with pytest.raises(StoreError, match=said):
             ledger.restore(store.study("tiny").trials().to_pylist(), {})
 
 
