@@ -31,7 +31,7 @@ from raykd.store.records import from_json, to_json
 
 T = TypeVar("T")
 _LAST_TERM = 999_999  # six digits, by which the names of objects sort
-_UNLISTED = 100  # terms between two others that are asked for although no listing showed them
+_UNLISTED = 100  # terms after the first and before the last that are asked for
 _LAST = 1e11  # seconds since 1970; what is later is no time that a writer began at
 
 
@@ -198,17 +198,14 @@ def newest_term(folder: Folder) -> int:
     return max(_terms(folder), default=0)
 
 
-def terms(folder: Folder, first: int, last: int) -> list[int]:
-    """Returns the terms from `first` to `last`, as far as there can have been writers.
+def terms(first: int, last: int) -> list[int]:
+    """Returns the terms from `first` to `last`, those in the middle left out where they are many.
 
     Terms are counted without leaving a number out, and a listing may not be whole. But anyone may
     have put a file with a high number there, so not every number below it is believed in.
     """
-    found: set[int] = set()
-    for term in sorted({first, last, *_terms(folder)}):
-        if first <= term <= last:
-            found |= {*range(max(first, term - _UNLISTED), term + 1)}
-    return sorted(found)
+    after, before = range(first, first + _UNLISTED), range(last - _UNLISTED, last + 1)
+    return sorted(term for term in {*after, *before} if first <= term <= last)
 
 
 def noted(folder: Folder, term: int) -> int | None:

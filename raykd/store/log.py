@@ -93,7 +93,7 @@ def _read(folder: Folder, known: Log, lease: Lease | None, *, patient: bool) -> 
             log.snapshot = snapshot
             break
     covered = log.snapshot.covered if log.snapshot else (0, 0)
-    written = terms(folder, max(1, covered[0]), newest)
+    written = terms(max(1, covered[0]), newest)
     wanted = []
     for path in listed:
         at = tail_position(path)
