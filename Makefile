@@ -14,13 +14,13 @@ study: .venv/.installed  ## the main job: a real ITRD study on offline data, a f
 	$(PY) studies/glyphs_itrd.py
 
 test: lint  ## lint, types, import contracts, all tests
-	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not long"
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 faults: .venv/.complete  ## nodes that die, storage that fails: docs/reliability.md
 	$(PY) -m pytest -s -m long
 
 check: lint  ## the same without the slow tests
-	$(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not long"
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow and not long"
 
 lint: .venv/.complete
 	.venv/bin/ruff check .

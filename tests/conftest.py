@@ -17,8 +17,15 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["RAY_ADDRESS"] = "local"  # a test's clusters are no other test's, which runs beside it
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token that later ones enforce
+os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112 - Tune's actors can't use those
 
 jaxtyping.install_import_hook("raykd", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts slow tests first: the last file that a process gets ought to be a short one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
 
 KEY, SECRET = "raykd-test-key", "raykd-test-secret-5f1d9c"
 BUCKET = "raykd-test"

@@ -48,6 +48,13 @@ def undisturbed(root: Path, *options: str, script: Path = TINY, **environment: s
     return root
 
 
+def run_here(root: object, *options: str) -> None:
+    """Runs the tiny study in this process, which has imported Ray and torch already."""
+    from tiny import study
+
+    study.main(["--storage", str(root), "--no-report", *options])
+
+
 def numbers(root: object, study: str = "tiny") -> Numbers:
     """All metrics but for the clock's."""
     rows = open_store(str(root)).study(study).metrics().to_pylist()

@@ -27,6 +27,7 @@ HEAD = "f" * 51 + "00000"
 HEAD_TYPE = "ray.head.default"
 """And the name of its type."""
 WORKER_CPUS = 1
+TWO_COHORTS = ("--no-report", "--trials", "3", "--epochs", "3")
 pytestmark = pytest.mark.slow
 
 
@@ -192,7 +193,7 @@ def test_grows_from_nothing_and_shrinks_to_nothing(address: str, tmp_path: Path)
     with Watch(address) as watch:
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, str(TINY), "--storage", str(tmp_path / "results"), "--no-report"],
+            [sys.executable, str(TINY), "--storage", str(tmp_path / "results"), *TWO_COHORTS],
             env={**os.environ, "RAY_ADDRESS": address, "HOME": str(tmp_path)},
             capture_output=True,
             text=True,

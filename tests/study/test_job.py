@@ -135,11 +135,14 @@ def test_the_readmes_script_reads_relative_paths_wherever_it_runs(
 
 def test_submitted_without_options(head: Head) -> None:
     """By its shebang: options come from the environment, results go where the head says."""
-    variables = '{"env_vars": {"RAYKD_SMOKE": "1"}}'
+    variables = '{"env_vars": {"RAYKD_SMOKE": "1", "RAYKD_TRIALS": "1"}}'
     options = ["--working-dir", ".", "--runtime-env-json", variables]
     done = head.submit("submit", *options, "studies/glyphs_itrd.py")
     assert done.returncode == 0, done.stdout + done.stderr
-    [best] = open_store(head.results).study("glyphs_itrd_smoke").best()
+    study = open_store(head.results).study("glyphs_itrd_smoke")
+    roles = [row["role"] for row in study.trials().to_pylist()]
+    assert len([role for role in roles if role in ("search", "first")]) == 1
+    [best] = study.best()
     assert best.state == "COMPLETE"
 
 
