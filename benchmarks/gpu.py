@@ -216,11 +216,11 @@ def one_step(
     pupil = make_student("0", student, guide, method, data, precision, device)
     if guide:
         with pupil.random.use():
-            pupil.objective.method.prepare(guide.model, data, artefact)
+            pupil.loss.method.prepare(guide.model, data, artefact)
     pupil.begin(0)
     batch = data.at(0)
     with pupil.random.use():
-        terms, _ = pupil.objective(batch, guide(batch) if guide else None)
+        terms, _ = pupil.loss(batch, guide(batch) if guide else None)
     loss = torch.stack(list(terms.values())).sum()
     loss.backward()
     parameters = pupil.model.parameters()

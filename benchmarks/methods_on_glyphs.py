@@ -175,7 +175,7 @@ class Classroom:
         made = {}
         for entry in entries:
             student = Student(entry.label, STUDENT, entry.make, example, t, self.recipe, steps)
-            student.objective.method.prepare(self.teacher.model, data, self.artefacts(data))
+            student.loss.method.prepare(self.teacher.model, data, self.artefacts(data))
             made[entry.label] = student
         return made
 
@@ -193,7 +193,7 @@ class Classroom:
             labels = None
             for label, student in students.items():
                 student.begin(0)
-                terms, _ = student.objective(batch, t)
+                terms, _ = student.loss(batch, t)
                 weights = list(student.model.parameters())
                 for name, term in terms.items():
                     pull = flat(term, weights)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """10,000 trials in 1,250 cohorts of made-up training: what the controller itself costs.
 
-Tune, the searcher, the ledger, the writer and the store are the real ones, the store in S3 (moto)
+Tune, the searcher, the recorder, the writer and the store are the real ones, the store in S3 (moto)
 or in a folder; only the training is made up: a cohort reports its epochs at once.
 
     python benchmarks/scale.py [--trials 10000] [--cohort 8] [--epochs 3] [--sampler tpe] [--local]
@@ -28,30 +28,34 @@ from rich.table import Table
 from store import moto
 
 from raykd.data.synthetic import Synthetic
+from raykd.experiments.context import WorkerContext
+from raykd.experiments.distillation import DistillationRunner
+from raykd.experiments.plan import CohortPlan
 from raykd.methods.itrd import ITRD
 from raykd.models.resnet import resnet8
+from raykd.runtime import cluster
+from raykd.runtime.runner import Resources
+from raykd.search.planner import Search
 from raykd.store import open_store
 from raykd.store.folder import Folder
-from raykd.study import Study, cluster, driver
-from raykd.study.ledger import Ledger
-from raykd.study.lesson import Lesson, Place, source_of
-from raykd.study.plan import Plan
+from raykd.study import Study, run
 from raykd.study.progress import Display
-from raykd.study.search import Search
+from raykd.study.recorder import StudyRecorder
 from raykd.terminal import Console
 from raykd.train.loop import Row
 
 MEGABYTE = 2**20
 
 
-class MadeUp(Lesson):
-    """Lessons without training: the accuracy is a smooth function of the setting."""
+class MadeUp(DistillationRunner):
+    """Cohorts without training: the accuracy is a smooth function of the hyperparameters."""
 
-    def teach(self, plan: Plan, place: Place) -> Iterator[list[Row]]:
+    def run(self, plan: CohortPlan, context: WorkerContext) -> Iterator[list[Row]]:
         """Yields the rows of each epoch at once."""
-        for epoch in range(1, self.study.epochs + 1):
-            state = "COMPLETE" if epoch == self.study.epochs else "RUNNING"
-            yield [Row(s.trial, epoch, _metrics(s.config, epoch), state) for s in plan.settings]
+        epochs = self.distillation.recipe.epochs
+        for epoch in range(1, epochs + 1):
+            state = "COMPLETE" if epoch == epochs else "RUNNING"
+            yield [Row(s.trial, epoch, _metrics(s.config, epoch), state) for s in plan.trials]
 
 
 def _metrics(config: dict[str, Any], epoch: int) -> dict[str, float]:
@@ -138,7 +142,7 @@ def simulate(study: Study, root: str) -> None:
     """Runs the study and prints what it cost."""
     spent, store = Spent(), open_store(root, create=True)
     data = study.data()
-    source = source_of(study, data)
+    source = study.distillation.teacher_source(data)
     table = Table(title=f"{study.trials} trials, cohorts of {study.cohort}, {study.sampler}")
     for name in (
         "trials",
@@ -151,18 +155,18 @@ def simulate(study: Study, root: str) -> None:
         "MiB",
     ):
         table.add_column(name, justify="right")
-    with store.writer(study.name, driver._spec(study, data, source, store.folder)) as writer:
-        search = Search(study.question(2))
-        ledger = Ledger(study, search, writer, store.folder)
+    with store.writer(study.name, run._spec(study, data, source, store.folder)) as writer:
+        search = Search(study.search_config(2))
+        recorder = StudyRecorder(study, search, writer, store.folder)
         spent.time(search, "next", "optuna")
         spent.time(writer, "append", "store")
-        spent.time(ledger.folder, "delete_all", "store")
+        spent.time(recorder.folder, "delete_all", "store")
         spent.count(store.folder._objects)
-        tenth, began = max(1, study.question(2).cohorts() // 10), time.perf_counter()
-        inner, ended = ledger.rows, 0
+        tenth, began = max(1, study.search_config(2).cohorts() // 10), time.perf_counter()
+        inner, ended = recorder.rows, 0
         process = psutil.Process()
 
-        def rows(plan: Plan, got: Any) -> Any:
+        def rows(plan: CohortPlan, got: Any) -> Any:
             nonlocal ended, began
             fresh = inner(plan, got)
             ended += bool(fresh) and fresh[0].state == "COMPLETE"
@@ -181,12 +185,12 @@ def simulate(study: Study, root: str) -> None:
                 began = time.perf_counter()
             return fresh
 
-        ledger.rows = rows  # type: ignore[method-assign,assignment]
-        lesson = MadeUp(study, Folder(root), source, data.describe(), Path.cwd())
+        recorder.rows = rows  # type: ignore[method-assign,assignment]
+        made_up = MadeUp(study.name, study.distillation, Folder(root), source, Path.cwd())
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         os.environ.update(cluster.QUIET)
         quiet = Display(study, Console(quiet=True))
-        driver._teach(lesson, ledger, quiet, driver.Means(0, 0, 0.0, 2))
+        run._run_cohorts(made_up, recorder, quiet, Resources(0, 0, 1.0, 0.0, 2))
         ray.shutdown()
     Console().print(table)
     began = time.perf_counter()

@@ -3,7 +3,7 @@
 
     python benchmarks/store.py [--trials 10000]
 
-Goal for 10,000 trials: `best` under 0.2 s locally and under 1 s over loopback S3 (moto), from
+Objective for 10,000 trials: `best` under 0.2 s locally and under 1 s over loopback S3 (moto), from
 opening the store to the answer. Copying a study to S3 file by file takes minutes, so there the
 files of the alternative are timed on a few and multiplied; such figures carry a `~`.
 """

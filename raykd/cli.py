@@ -7,8 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 import raykd
+from raykd.export.command import app as export_app
 from raykd.report import command
-from raykd.study import export_command
 from raykd.terminal import Console
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(command.app)
-app.add_typer(export_command.app)
+app.add_typer(export_app)
 
 
 def _version(asked: bool) -> bool:
@@ -76,11 +76,11 @@ def doctor(
 
     Ends with 1 if anything has to be mended.
     """
-    from raykd.study.doctor import Wishes, examine  # imports torch and ray
+    from raykd.runtime.doctor import Requirements, examine  # imports torch and ray
 
     console, faults = Console(), 0
     styles = {"ok": "green", "fault": "red"}
-    for finding in examine(Wishes(address or None, storage, data, gpus)):
+    for finding in examine(Requirements(address or None, storage, data, gpus)):
         faults += finding.level == "fault"
         level = (f"{finding.level:<5}", styles[finding.level])
         console.show(Text.assemble(level, " ", finding.text))

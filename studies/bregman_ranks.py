@@ -27,7 +27,7 @@ from raykd.methods.bregman import Bregman
 from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
 from raykd.models.resnet import resnet8w6, resnet8w24
-from raykd.report import plots, wording
+from raykd.report import formatting, plots
 from raykd.report.results import Results
 from raykd.store import Study as Stored
 from raykd.study import Study
@@ -75,12 +75,12 @@ def ranks(results: Results) -> go.Figure:
             dots = go.Scatter(
                 x=rank,
                 y=[trial.mean(metric) for trial in trials],
-                text=[f"{trial.name}: {wording.settings(trial.config)}" for trial in trials],
+                text=[f"{trial.name}: {formatting.settings(trial.config)}" for trial in trials],
                 mode="markers",
                 marker={"color": plots.COLOURS["best"], "size": 8},
             )
             figure.add_trace(dots, row, column)
-        figure.update_yaxes(title_text=wording.title(results.metric), row=1, col=column)
+        figure.update_yaxes(title_text=formatting.title(results.metric), row=1, col=column)
         loss = f"reconstruction ({LAYERS[layer]})"
         figure.update_yaxes(title_text=loss, type="log", row=2, col=column)
         figure.update_xaxes(title_text=f"rank_{layer}", row=2, col=column)

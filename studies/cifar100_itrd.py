@@ -40,7 +40,7 @@ from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
 from raykd.models import find
 from raykd.study import Study
-from raykd.study.command import run_one
+from raykd.study.command_line import run_one
 from raykd.train.recipe import Recipe
 
 SAME = (

@@ -29,7 +29,7 @@ from raykd.methods.crd import CRD
 from raykd.methods.itrd import ITRD
 from raykd.methods.kd import KD
 from raykd.methods.reviewkd import ReviewKD
-from raykd.report.beside import beside
+from raykd.report.comparison import beside
 from raykd.report.published import cifar100
 from raykd.report.results import Contender, Results
 from raykd.store import Study as Stored
@@ -130,8 +130,7 @@ def show(
 def contenders(study: Study, names: tuple[str, ...], results: Results) -> Contenders:
     """The teacher and the methods by name."""
     by_trial = {contender.name: contender for contender in results.contenders}
-    trials = [setting.trial for setting in study.question(concurrent=1).references]
-    ours = [*(by_trial[trial] for trial in trials), results.searched[0]]
+    ours = [*(by_trial[trial] for trial in study.named_references()), results.searched[0]]
     return {"teacher": by_trial["teacher"], **dict(zip(names, ours, strict=True))}
 
 

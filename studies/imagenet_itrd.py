@@ -20,7 +20,8 @@ hundreds of GPU-hours. Pack the images first (`raykd pack`), and then:
 The clusters of cluster/ name both in the environment of jobs: RAYKD_IMAGENET, RAYKD_STORAGE.
 
 The teacher's weights are torchvision's, downloaded by each node that has not got them. Where CPU
-nodes are to decode for the GPU nodes, take `raykd.study.stream.Streamed` in place of `ImageNet`.
+nodes are to decode for the GPU nodes, take `raykd.runtime.streamed_data.Streamed` in place of
+`ImageNet`.
 """
 
 import os

@@ -8,11 +8,16 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pytest
+
+if TYPE_CHECKING:
+    from raykd.study import Study
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["RAY_ADDRESS"] = "local"  # a test's clusters are no other test's, which runs beside it
@@ -142,3 +147,34 @@ def _make_bucket(env: dict[str, str]) -> None:
         aws_secret_access_key=SECRET,
     )
     client.create_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def study() -> Callable[..., "Study"]:
+    """Makes a small study, any of whose fields can be changed."""
+    from optuna.distributions import FloatDistribution
+
+    from raykd.data.synthetic import Synthetic
+    from raykd.methods.itrd import ITRD
+    from raykd.methods.kd import KD
+    from raykd.methods.vanilla import Vanilla
+    from raykd.models.resnet import CifarResNet
+    from raykd.study import Study
+
+    small = Study(
+        name="small",
+        data=partial(Synthetic, classes=4, shape=(1, 8, 8), samples=80, tests=16),
+        teacher=partial(CifarResNet, 1, (8, 8, 8, 8)),
+        student=partial(CifarResNet, 1, (4, 4, 4, 4)),
+        method=ITRD,
+        space={
+            "alpha": FloatDistribution(1.0, 2.0),
+            "lr": FloatDistribution(1e-3, 0.5, log=True),
+        },
+        references=(Vanilla, KD),
+        trials=5,
+        cohort=4,
+        epochs=3,
+        batch_size=16,
+    )
+    return partial(replace, small)

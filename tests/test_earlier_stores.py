@@ -11,6 +11,7 @@ from raykd import open_store
 from raykd.cli import app
 from raykd.models.resnet import CifarResNet
 from raykd.models.weights import load_weights
+from raykd.store import StoreError
 
 STORED = Path(__file__).parent / "data" / "store_0.1"
 
@@ -50,3 +51,9 @@ def test_a_student_is_exported_and_measured_again(root: str, tmp_path: Path) -> 
         CifarResNet(1, (4, 4, 4, 4), 4, 1), str(tmp_path / "student" / "model.safetensors")
     )
     assert "0.550000" in run("evaluate", root, "tiny", "--trial", "0001")
+
+
+def test_it_is_not_continued(root: str) -> None:
+    spec = open_store(root).study("tiny").spec
+    with pytest.raises(StoreError, match=r"earlier version .* but not continued"):
+        open_store(root).writer("tiny", spec).__enter__()

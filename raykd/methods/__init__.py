@@ -7,7 +7,8 @@ imported from here (`from raykd.methods import ITRD`); its file is loaded then.
 from typing import Any
 
 from raykd.discovery import attribute
-from raykd.methods.method import Artefact, Method, find, names
+from raykd.methods.artefact import Artefact
+from raykd.methods.method import Method, find, names
 
 __all__ = ["Artefact", "Method", "find", "names"]
 

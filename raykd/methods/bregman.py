@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raykd.data import Batch, Data
+from raykd.methods.artefact import Artefact
 from raykd.methods.maps import common_size, pooled_to, stage_pairs
-from raykd.methods.method import Artefact, Method
+from raykd.methods.method import Method
 from raykd.models import Output
 from raykd.modules.bregman_layer import BregmanLayer
 from raykd.modules.bregman_pca import BregmanPCA

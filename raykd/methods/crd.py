@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from raykd.data import Batch, Data
-from raykd.methods.method import Artefact, Method
+from raykd.methods.artefact import Artefact
+from raykd.methods.method import Method
 from raykd.methods.unit import unit
 from raykd.models import Output
 from raykd.modules.memory_bank import MemoryBank, Negatives

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raykd.data import Batch, Data
+from raykd.methods.artefact import Artefact
 from raykd.methods.maps import common_size, last_map, pooled_to
-from raykd.methods.method import Artefact, Method
+from raykd.methods.method import Method
 from raykd.methods.unit import unit
 from raykd.models import Output
 from raykd.modules.frozen import Frozen

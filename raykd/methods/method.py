@@ -1,52 +1,39 @@
-"""What every method has in common."""
+"""`Method`, the base class of every distillation method, and sums of methods.
+
+`CRD + KD` is a method with both objectives and all their hyperparameters. The sum's class has the
+parts' names, in alphabetical order, as its own (`crd+kd`). It is found by that name and pickled by
+it, as any other class is.
+"""
 
 import inspect
 import pkgutil
 from contextlib import ExitStack
+from functools import cache, partial
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-import raykd.methods
 from raykd.data import Batch, Data
+from raykd.methods.artefact import Artefact
 from raykd.methods.terms import checked
 from raykd.models import Output
 from raykd.models.output import at_least_float32
 
-
-@runtime_checkable
-class Artefact(Protocol):
-    """Makes what a stage before the student needs once, and keeps it for every later trial."""
-
-    def __call__(self, kind: str, config: dict[str, Any], make: "Make", /) -> dict[str, Tensor]:
-        """Returns the tensors stored under `kind` and the hash of `config`, made if not there.
-
-        `config` holds everything the tensors depend on besides teacher and data, which the caller
-        of `prepare` has bound already.
-        """
-
-
-@runtime_checkable
-class Make(Protocol):
-    """Computes an artefact."""
-
-    def __call__(self) -> dict[str, Tensor]:
-        """Returns the tensors to keep."""
+TASK = "gamma"
+"""What every method calls the weight of its cross-entropy with the classes."""
 
 
 class Addable(type):
     """The type of methods: `CRD + KD` is the method with both objectives."""
 
     def __add__(cls, other: Any) -> Any:
-        from raykd.methods.sum import add
-
         return add(cls, other)
 
     def __radd__(cls, other: Any) -> Any:
-        from raykd.methods.sum import add
-
         return add(other, cls)
 
 
@@ -108,9 +95,163 @@ class Method(nn.Module, metaclass=Addable):
         }
 
 
+class _Sum(Method):
+    """The sum of several methods; the task loss is counted once.
+
+    A part's hyperparameter `x` is called `<part>_x` here, and its terms `<part>_<term>`, but for a
+    term that is called as the part. The parts' own cross-entropies (the term `ce`) are left out,
+    and their weights (`gamma`) with them: there is one, in the steps in which a part has one.
+
+    Args:
+        <part>_weight: Multiplies all terms of a part; 1.
+        gamma: Weight of the cross-entropy; 1, as the CRD benchmark has it with two methods.
+    """
+
+    parts: ClassVar[dict[str, type[Method]]]
+
+    def __init__(self, s: Output, t: Output, **config: Any) -> None:
+        super().__init__(s, t)
+        known = self.hyperparameters()
+        unknown = sorted(config.keys() - known.keys())
+        if unknown:
+            raise ValueError(
+                f"unknown hyperparameters {', '.join(unknown)} of {type(self).__name__}; known:"
+                f" {', '.join(known)}"
+            )
+        config = {**known, **config}
+        self.gamma = config[TASK]
+        self.weights = {name: config[f"{name}_weight"] for name in self.parts}
+        self.methods = nn.ModuleDict()
+        for name, part in self.parts.items():
+            own = {key: config[f"{name}_{key}"] for key in part.hyperparameters() if key != TASK}
+            self.methods[name] = part(s, t, **own)
+
+    def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
+        """Prepares each part."""
+        for method in self._methods().values():
+            method.prepare(teacher, data, artefact)
+
+    def facts(self) -> dict[str, float]:
+        """What each part found out, under `<part>_<name>`."""
+        told = {name: method.facts() for name, method in self._methods().items()}
+        return {f"{name}_{key}": value for name, of in told.items() for key, value in of.items()}
+
+    def schedule(self, progress: float) -> None:
+        """Tells each part."""
+        for method in self._methods().values():
+            method.schedule(progress)
+
+    def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
+        """Returns the terms of all parts."""
+        terms: dict[str, Tensor] = {}
+        for name, method in self._methods().items():
+            for term, value in method(s, t, batch).items():
+                if term == "ce":
+                    terms["ce"] = self.gamma * F.cross_entropy(s.logits, batch.target)
+                else:
+                    key = name if term == name else f"{name}_{term}"
+                    terms[key] = self.weights[name] * value
+        return terms
+
+    def _methods(self) -> dict[str, Method]:
+        return {name: m for name, m in self.methods.items() if isinstance(m, Method)}
+
+
+def add(*methods: Any) -> Any:
+    """Returns the class whose objective is the sum of the methods'.
+
+    What a `partial` of a method has bound is bound in the sum, under the names that it has there:
+    the sum is then a `partial` as well.
+
+    Raises:
+        ValueError: A method is there twice, or what is added is no method.
+    """
+    parts: list[type[Method]] = []
+    config: dict[str, Any] = {}
+    for method in methods:
+        bound: dict[str, Any] = {}
+        while isinstance(method, partial):
+            bound, method = {**method.keywords, **bound}, method.func
+        if not (inspect.isclass(method) and issubclass(method, Method)):
+            raise ValueError(
+                f"{method!r} is no method and can't be in a sum; add classes of raykd.methods or"
+                " partials of them"
+            )
+        if issubclass(method, _Sum):
+            parts += method.parts.values()
+            config |= bound
+            continue
+        parts.append(method)
+        if TASK in bound:
+            raise ValueError(
+                f"{_name(method)} brings {TASK}={bound[TASK]}, but a sum has one cross-entropy with"
+                f" a weight of its own; bind it to the sum: partial(A + B, {TASK}={bound[TASK]})"
+            )
+        config |= {f"{_name(method)}_{key}": value for key, value in bound.items()}
+    names = [_name(part) for part in parts]
+    if clash := sorted({n for n in names if len({p for p in parts if _name(p) == n}) > 1}):
+        raise ValueError(f"different methods of a sum are called {', '.join(clash)}; rename one")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is in the sum twice; raise its weight instead")
+    made = _class(tuple(sorted(parts, key=_name)))
+    return partial(made, **config) if config else made
+
+
+def __getattr__(name: str) -> type[Method]:
+    """Makes the class `<name>+<name>` when it is looked up, as pickle does."""
+    parts = name.split("+")
+    if len(parts) < 2:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        made: type[Method] = add(*map(find, parts))
+        return made
+    except ValueError as error:
+        raise AttributeError(str(error)) from error
+
+
+@cache
+def _class(parts: tuple[type[Method], ...]) -> type[Method]:
+    names = [_name(part) for part in parts]
+    keywords = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for key, default in _hyperparameters(dict(zip(names, parts, strict=True))).items()
+    ]
+    positional = list(inspect.signature(Method).parameters.values())
+    name = "+".join(names)
+    described = "\n".join(f"        {parameter.name}:" for parameter in keywords)
+    made = type(
+        name,
+        (_Sum,),
+        {
+            "__module__": __name__,
+            "__qualname__": name,
+            "__doc__": f"The sum of {', '.join(names)}.\n\n    Args:\n{described}\n    ",
+            "__signature__": inspect.Signature([*positional, *keywords]),
+            "parts": dict(zip(names, parts, strict=True)),
+        },
+    )
+    assert issubclass(made, Method)
+    return made
+
+
+def _hyperparameters(parts: dict[str, type[Method]]) -> dict[str, Any]:
+    known: dict[str, Any] = {TASK: 1.0}
+    for name, part in parts.items():
+        known[f"{name}_weight"] = 1.0
+        known |= {
+            f"{name}_{key}": value for key, value in part.hyperparameters().items() if key != TASK
+        }
+    return known
+
+
+def _name(method: type[Method]) -> str:
+    return method.__name__.lower()
+
+
 def names() -> list[str]:
     """Names of the methods: the files of this folder that define one."""
-    found = (module.name for module in pkgutil.iter_modules(raykd.methods.__path__))
+    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
     return [name for name in found if _defined(name)]
 
 
@@ -121,8 +262,6 @@ def find(name: str) -> type[Method]:
         ValueError: There is no such method.
     """
     if "+" in name:
-        from raykd.methods.sum import add
-
         made: type[Method] = add(*map(find, name.split("+")))
         return made
     if name not in names():

@@ -5,7 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raykd.data import Batch, Data
-from raykd.methods.method import Artefact, Method
+from raykd.methods.artefact import Artefact
+from raykd.methods.method import Method
 from raykd.models import Output
 from raykd.modules.batch_statistics import on_batch_statistics
 

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from raykd.data import Batch, Data
+from raykd.methods.artefact import Artefact
 from raykd.methods.kd import kd_loss
 from raykd.methods.maps import Map, common_size, pooled_to, stage_pairs
-from raykd.methods.method import Artefact, Method
+from raykd.methods.method import Method
 from raykd.models import Output
 
 RATES = ((0.1, 1e-3), (0.7, 1e-4), (1.0, 1e-5))

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raykd.data import Batch, Data
+from raykd.methods.artefact import Artefact
 from raykd.methods.maps import last_map
-from raykd.methods.method import Artefact, Method
+from raykd.methods.method import Method
 from raykd.models import Output
 from raykd.modules.frozen import Frozen
 from raykd.modules.regressor import BatchNorm2d

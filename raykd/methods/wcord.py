@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from raykd.data import Batch, Data
-from raykd.methods.method import Artefact, Method
+from raykd.methods.artefact import Artefact
+from raykd.methods.method import Method
 from raykd.methods.unit import unit
 from raykd.models import Output
 from raykd.modules.memory_bank import MemoryBank, Negatives

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from raykd.report import tables, wording
+from raykd.report import formatting, tables
 from raykd.report.results import Contender, Results
 from raykd.store import Store, StoreError, Study, open_store
 from raykd.store.address import refuse_credentials
@@ -67,7 +67,7 @@ def studies(root: Root, as_json: AsJson = False) -> None:
     for results in found:
         ranked = results.ranked()
         best = ranked[0].as_dict() if ranked else None
-        states = dict.fromkeys(wording.STATES, 0)
+        states = dict.fromkeys(formatting.STATES, 0)
         for contender in results.searched:
             states[contender.state] += 1
         rows.append({"study": results.study.name, "what": results.subject, **states, "best": best})
@@ -156,7 +156,7 @@ def curve(
     usual = [*tables.with_test(found.spec["metric"]), *_CURVE]
     shown = metric or [name for name in usual if name in known]
     known_of = found.trial(trial)
-    ended = "" if known_of.state == "COMPLETE" else f", {wording.STATES[known_of.state]}"
+    ended = "" if known_of.state == "COMPLETE" else f", {formatting.STATES[known_of.state]}"
     why = f": {known_of.reason}" if known_of.reason else ""
     _show(f"trial {trial}{ended}{why}")
     _show(tables.curve(table.to_pylist(), shown))

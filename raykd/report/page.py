@@ -12,8 +12,8 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from raykd.report import markup, plots, searched, wording
-from raykd.report.origin import origin
+from raykd.report import formatting, html, plots, search_plots
+from raykd.report.provenance import origin
 from raykd.report.results import Contender, Results
 from raykd.report.tables import with_test
 
@@ -26,7 +26,7 @@ _UNFINISHED = 100  # trials that did not complete, so many are listed
 def page(results: Results) -> str:
     """Returns the page's HTML."""
     drawn = plots.lines(results.compared())
-    found = searched.searched(results)
+    found = search_plots.searched(results)
     sections = [
         _header(results),
         _headline(results),
@@ -53,7 +53,7 @@ def _hash(script: str) -> str:
 
 
 def _header(results: Results) -> str:
-    metric = wording.title(results.metric)
+    metric = formatting.title(results.metric)
     subject = f"{results.subject}. {results.progress}."
     return (
         f"<header><h1>{escape(results.study.name)}</h1>"
@@ -66,12 +66,12 @@ def _headline(results: Results) -> str:
     """The best configuration and what it gains."""
     ranked = results.ranked()
     if not ranked:
-        return markup.section("Nothing to show yet", "<p>No trial of this study is complete.</p>")
-    best, metric, test = ranked[0], results.metric, wording.on_test(results.metric)
-    numbers = [(best.text(metric), wording.title(metric))]
+        return html.section("Nothing to show yet", "<p>No trial of this study is complete.</p>")
+    best, metric, test = ranked[0], results.metric, formatting.on_test(results.metric)
+    numbers = [(best.text(metric), formatting.title(metric))]
     if test and (text := best.text(test)):
-        numbers.append((text, wording.title(test)))
-    unit = "points " if wording.is_share(metric) else ""
+        numbers.append((text, formatting.title(test)))
+    unit = "points " if formatting.is_share(metric) else ""
     for row in results.compared():
         over = best.gain(row.contender, metric)
         if over and row.kind != "best" and row.contender != best:
@@ -90,7 +90,7 @@ def _headline(results: Results) -> str:
         " validation: a maximum over many trials flatters itself a little; the test figure was"
         " not chosen by.</p>"
     )
-    return markup.section(
+    return html.section(
         "Best configuration",
         f'<code class="config">{escape(call)}</code><div class="numbers">{cards}</div>{note}',
     )
@@ -113,11 +113,11 @@ def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:
         metrics.append("params")
     plains = [row.contender for row in rows if row.kind == "plain"]
     plain = next((ours for ours in plains if ours.text(metric)), None)
-    head = ["", *map(wording.title, metrics), "best epoch", *(["over plain"] if plain else [])]
+    head = ["", *map(formatting.title, metrics), "best epoch", *(["over plain"] if plain else [])]
     body = []
     for row in rows:
         ours = row.contender
-        key = markup.key(colours[ours.name])
+        key = html.key(colours[ours.name])
         own = plain is None or row.kind in ("teacher", "plain")
         cells = [
             key + escape(row.label),
@@ -128,7 +128,7 @@ def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:
         body.append(cells)
     note = "Values after the last epoch. Best epoch: its validation, its number beside."
     best = len(rows) - 1 if rows[-1].kind == "best" else None
-    return markup.section("Compared", markup.soft(note) + markup.table(head, body, best=best))
+    return html.section("Compared", html.soft(note) + html.table(head, body, best=best))
 
 
 def _any(metric: str, rows: Iterable[Any]) -> bool:
@@ -141,7 +141,7 @@ def _best(results: Results) -> str:
     if not ranked:
         return ""
     title = f"The {len(ranked)} best configurations" if len(ranked) > 1 else "Configurations"
-    return markup.section(title, _settings(results, ranked, best=0))
+    return html.section(title, _settings(results, ranked, best=0))
 
 
 def _settings(results: Results, contenders: Sequence[Contender], best: int | None = None) -> str:
@@ -149,7 +149,7 @@ def _settings(results: Results, contenders: Sequence[Contender], best: int | Non
     names = sorted({name for contender in contenders for name in contender.config})
     wanted = with_test(list(results.objectives))
     metrics = [m for m in wanted if any(c.text(m) for c in contenders)]
-    head = ["trial", *map(wording.title, metrics), "best epoch", *names]
+    head = ["trial", *map(formatting.title, metrics), "best epoch", *names]
     body = [
         [
             escape(ours.name + (" (given)" if ours.role == "first" else "")),
@@ -159,15 +159,15 @@ def _settings(results: Results, contenders: Sequence[Contender], best: int | Non
         ]
         for ours in contenders
     ]
-    return markup.table(head, body, best=best)
+    return html.table(head, body, best=best)
 
 
-def _front(results: Results, found: searched.Searched) -> str:
+def _front(results: Results, found: search_plots.Searched) -> str:
     """The settings that no other beats in every objective."""
-    figure = searched.pareto_front(results, found)
+    figure = search_plots.pareto_front(results, found)
     keys = _keys([], ("on the front", plots.COLOURS["best"]), ("beaten", plots.FAINT))
     front = results.pareto(results.objectives)
-    return markup.figure(
+    return html.figure(
         "Objectives against each other",
         figure,
         "No trial beats one on the front in every objective.",
@@ -177,23 +177,23 @@ def _front(results: Results, found: searched.Searched) -> str:
 
 
 def _figures(
-    results: Results, found: searched.Searched, drawn: Sequence[plots.Line]
+    results: Results, found: search_plots.Searched, drawn: Sequence[plots.Line]
 ) -> Iterable[str]:
     """Every figure with its title, or the reason why there is none."""
-    metric = wording.title(results.metric)
+    metric = formatting.title(results.metric)
     competing = len(results.searched)
     most = f", the {plots.MOST_CURVES} best" if competing > plots.MOST_CURVES else ""
     curves = plots.learning_curves(results, drawn)
     keys = _keys(drawn, (f"other trials{most}", plots.FAINT))
-    yield markup.figure("Learning curves", curves, f"{metric.capitalize()} after each epoch.", keys)
+    yield html.figure("Learning curves", curves, f"{metric.capitalize()} after each epoch.", keys)
     if len(results.objectives) > 1:
         yield _front(results, found)
-    history = searched.history(results, found, drawn)
+    history = search_plots.history(results, found, drawn)
     ended = [line for line in drawn if line.contender.text(results.metric)]
     references = [line for line in ended if line.kind != "best"]
     keys = _keys(references, ("best so far", plots.COLOURS["best"]), ("trials", plots.FAINT))
     note = "Each complete trial after its last epoch, in the order of asking."
-    yield markup.figure("The search", history, note, keys)
+    yield html.figure("The search", history, note, keys)
     if not results.spec.get("space"):
         return
     note = (
@@ -201,28 +201,30 @@ def _figures(
         " that were pruned or failed count as the worst. With few trials this is a hint, not a"
         " measurement."
     )
-    yield markup.figure("Parameter importance", searched.importance(found), note)
-    parallel = searched.parallel_coordinates(results, found)
-    many = len(found.values) > searched.MOST_LINES
+    yield html.figure("Parameter importance", search_plots.importance(found), note)
+    parallel = search_plots.parallel_coordinates(results, found)
+    many = len(found.values) > search_plots.MOST_LINES
     which = (
-        f"A line for each of the {searched.MOST_LINES} best trials" if many else "A line a trial"
+        f"A line for each of the {search_plots.MOST_LINES} best trials"
+        if many
+        else "A line a trial"
     )
     note = f"{which}, the better its {metric} the bluer."
     width = 84 * (1 + len(found.parameters))
-    yield markup.figure("Parallel coordinates", parallel, note, least=width)
-    if slices := searched.slices(results, found, drawn):
-        places = "".join(f"<div>{markup.place(figure)}</div>" for figure in slices)
-        note = markup.soft(
+    yield html.figure("Parallel coordinates", parallel, note, least=width)
+    if slices := search_plots.slices(results, found, drawn):
+        places = "".join(f"<div>{html.place(figure)}</div>" for figure in slices)
+        note = html.soft(
             f"{escape(metric.capitalize())} by each parameter; the later a trial, the bluer."
         )
         keys = _keys([line for line in references if line.kind != "teacher"])
-        yield markup.section("Slices", f'{note}{keys}<div class="slices">{places}</div>')
+        yield html.section("Slices", f'{note}{keys}<div class="slices">{places}</div>')
 
 
 def _keys(drawn: Sequence[plots.Line], *others: tuple[str, str]) -> str:
     """What the colours of a figure mean."""
     named = [*((line.label, line.colour) for line in reversed(drawn)), *others]
-    keys = "".join(f"<span>{markup.key(colour)}{escape(name)}</span>" for name, colour in named)
+    keys = "".join(f"<span>{html.key(colour)}{escape(name)}</span>" for name, colour in named)
     return f'<div class="keys">{keys}</div>' if keys else ""
 
 
@@ -235,17 +237,17 @@ def _not_complete(results: Results) -> str:
     body = [
         [
             escape(ours.name),
-            wording.STATES[ours.state],
+            formatting.STATES[ours.state],
             ", ".join(str(e) for e in sorted({t.epoch or 0 for t in ours.trials})),
             escape(ours.reason),
-            escape(wording.settings(ours.config)),
+            escape(formatting.settings(ours.config)),
         ]
         for ours in rest[:_UNFINISHED]
     ]
     more = len(rest) - _UNFINISHED
-    note = markup.soft(f"and {more:,} more") if more > 0 else ""
-    return markup.section("Not complete", markup.table(head, body, texts=(3, 4)) + note)
+    note = html.soft(f"and {more:,} more") if more > 0 else ""
+    return html.section("Not complete", html.table(head, body, texts=(3, 4)) + note)
 
 
 def _setting(config: Mapping[str, Any], name: str) -> str:
-    return "" if config.get(name) is None else escape(wording.setting(config[name]))
+    return "" if config.get(name) is None else escape(formatting.setting(config[name]))

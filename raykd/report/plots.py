@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from raykd.report import wording
+from raykd.report import formatting
 from raykd.report.results import Compared, Contender, Results
 
 COLOURS = {
@@ -43,7 +43,7 @@ def lines(compared: Sequence[Compared]) -> list[Line]:
         colour = next(more) if row.kind in used else COLOURS[row.kind]
         used.add(row.kind)
         state = row.contender.state
-        ended = "" if state == "COMPLETE" else f" ({wording.STATES[state]})"
+        ended = "" if state == "COMPLETE" else f" ({formatting.STATES[state]})"
         drawn.append(Line(row.label + ended, colour, row.contender, row.kind))
     return drawn
 
@@ -151,10 +151,12 @@ def style(figure: go.Figure, height: int) -> None:
 def label_axis(figure: go.Figure, metric: str) -> None:
     """Names the vertical axis and writes its numbers as the metric's."""
     figure.update_yaxes(
-        title_text=escape(wording.title(metric)),
-        tickformat=".2~%" if wording.is_share(metric) else None,
-        hoverformat=".2%" if wording.is_share(metric) else ".4g",
-        autorangeoptions={"clipmin": -0.02, "clipmax": 1.02} if wording.is_share(metric) else None,
+        title_text=escape(formatting.title(metric)),
+        tickformat=".2~%" if formatting.is_share(metric) else None,
+        hoverformat=".2%" if formatting.is_share(metric) else ".4g",
+        autorangeoptions={"clipmin": -0.02, "clipmax": 1.02}
+        if formatting.is_share(metric)
+        else None,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from raykd.report import wording
+from raykd.report import formatting
 from raykd.store import StoreError, Study, Trial
 from raykd.store.spec import objective
 
@@ -83,19 +83,19 @@ class Contender:
 
     def text(self, metric: str) -> str:
         """A metric after the last epoch, in words; "" if there is none."""
-        return wording.value(metric, self.mean(metric), self.std(metric))
+        return formatting.value(metric, self.mean(metric), self.std(metric))
 
     def text_or_state(self, metric: str) -> str:
         """The same, or in what state it is without one; of replicates, how many are."""
         if (text := self.text(metric)) or self.state == "COMPLETE":
             return text or "none"
-        word = wording.STATES[self.state]
+        word = formatting.STATES[self.state]
         count = sum(trial.state == self.state for trial in self.trials)
         return word if len(self.trials) == 1 else f"{word} ({count} of {len(self.trials)} seeds)"
 
     def gain(self, other: "Contender", metric: str) -> str:
         """The difference of a metric to another's, in words."""
-        return wording.gain(metric, self.mean(metric) - other.mean(metric))
+        return formatting.gain(metric, self.mean(metric) - other.mean(metric))
 
     def best_text(self, metric: str) -> str:
         """A metric at the best epoch, the epoch beside it."""
@@ -104,7 +104,7 @@ class Contender:
         if self.state != "COMPLETE" or not epochs or not math.isfinite(fmean(best)):
             return ""
         span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-        return f"{wording.value(metric, fmean(best))} ({span})"
+        return f"{formatting.value(metric, fmean(best))} ({span})"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything about it, for JSON: means and deviations, then each trial."""
@@ -220,10 +220,12 @@ class Results:
     def progress(self) -> str:
         """How many settings there are and how they ended."""
         counts = Counter(contender.state for contender in self.searched)
-        ends = ", ".join(f"{counts[s]:,} {word}" for s, word in wording.STATES.items() if counts[s])
+        ends = ", ".join(
+            f"{counts[s]:,} {word}" for s, word in formatting.STATES.items() if counts[s]
+        )
         seeds = max((len(c.trials) for c in self.searched), default=1)
         each = f" with {seeds} seeds each" if seeds > 1 else ""
-        total = wording.counted(len(self.searched), "trial") + each
+        total = formatting.counted(len(self.searched), "trial") + each
         return f"{total}: {ends}" if ends else total
 
     def label(self, contender: Contender) -> str:
@@ -236,7 +238,7 @@ class Results:
                 described = [r.get("name", "") for r in self.spec.get("references", [])]
                 names = {name.lower(): name for name in described}
                 name = "plain student" if trial.method == "vanilla" else names.get(trial.method)
-                settings = f" ({wording.settings(trial.config)})" if trial.config else ""
+                settings = f" ({formatting.settings(trial.config)})" if trial.config else ""
                 return f"{name or trial.method}{settings}"
             case "first":
                 given = self.spec.get("first", [])

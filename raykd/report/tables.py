@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from raykd.report import wording
+from raykd.report import formatting
 from raykd.report.results import Contender, Results
 from raykd.store import Study
 
@@ -19,7 +19,7 @@ def summary(results: Results) -> RenderableType:
 
     Accuracies are those after the last epoch; the best epoch's validation stands beside them.
     """
-    metric, test = results.metric, wording.on_test(results.metric)
+    metric, test = results.metric, formatting.on_test(results.metric)
     table = _table("", title=f"{results.study.name}: {results.subject}")
     table.columns[0].no_wrap = True
     for column in (*(["validation", "test"] if test else [metric]), "best epoch", "over plain"):
@@ -37,16 +37,16 @@ def summary(results: Results) -> RenderableType:
             "" if plain is None or own else ours.gain(plain, metric),
             style="bold" if row.kind == "best" else "",
         )
-    what = wording.title(metric).removeprefix("validation ")
+    what = formatting.title(metric).removeprefix("validation ")
     lines = [Text(f"{what} after the last epoch; the best epoch by validation, its number beside")]
     lines += [
-        Text(f"{row.label} {wording.STATES[row.contender.state]}: {row.contender.reason}")
+        Text(f"{row.label} {formatting.STATES[row.contender.state]}: {row.contender.reason}")
         for row in rows
         if row.contender.reason
     ]
     lines.append(Text(results.progress))
     if ranked := results.ranked():
-        settings = wording.settings(ranked[0].config) or "nothing was searched"
+        settings = formatting.settings(ranked[0].config) or "nothing was searched"
         lines.append(Text(f"best configuration: {settings}", style="bold"))
     return Group(table, *lines)
 
@@ -81,7 +81,7 @@ def trials(study: Study) -> Table:
         table.add_row(
             Text(row["trial"]),
             row["role"],
-            wording.STATES[row["state"]],
+            formatting.STATES[row["state"]],
             "" if row["epoch"] is None else str(row["epoch"]),
             *(_number(metric, row[f"last_{metric}"] if alive else None) for metric in metrics),
             *(_setting(row[f"config_{name}"]) for name in names),
@@ -113,7 +113,7 @@ def studies(found: Sequence[Results]) -> Table:
 
 def with_test(metrics: Sequence[str]) -> list[str]:
     """Metrics, each one of the validation split followed by that of the test split."""
-    pairs = (pair for metric in metrics for pair in (metric, wording.on_test(metric)) if pair)
+    pairs = (pair for metric in metrics for pair in (metric, formatting.on_test(metric)) if pair)
     return list(dict.fromkeys(pairs))
 
 
@@ -131,8 +131,8 @@ def _add_numbers(table: Table, names: Sequence[str]) -> None:
 
 
 def _number(metric: str, item: float | None) -> str:
-    return wording.value(metric, math.nan if item is None else item)
+    return formatting.value(metric, math.nan if item is None else item)
 
 
 def _setting(item: Any) -> Text:
-    return Text("" if item is None else wording.setting(item))
+    return Text("" if item is None else formatting.setting(item))

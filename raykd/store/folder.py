@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from raykd.store.address import refuse_credentials
 from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 from raykd.store.local import LocalFiles
-from raykd.store.patience import PATIENCE_SECONDS, Patient
+from raykd.store.retry import RETRY_SECONDS, RetryingObjects
 from raykd.store.s3 import Bucket
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Folder:
     """
 
     def __init__(self, uri: str | os.PathLike[str]) -> None:
-        self._objects: LocalFiles | Bucket | Patient
+        self._objects: LocalFiles | Bucket | RetryingObjects
         self.uri, self._prefix, self._objects = _parse(os.fspath(uri))
 
     def __repr__(self) -> str:
@@ -146,7 +146,7 @@ class Folder:
 
     def patient(
         self,
-        seconds: float = PATIENCE_SECONDS,
+        seconds: float = RETRY_SECONDS,
         *,
         what: str = "the store",
         say: Callable[[str], None] = logger.warning,
@@ -160,7 +160,7 @@ class Folder:
         """
         waiting = Folder.__new__(Folder)
         waiting.uri, waiting._prefix = self.uri, self._prefix
-        waiting._objects = Patient(self._objects, seconds, say, f"{what} at {self.uri}")
+        waiting._objects = RetryingObjects(self._objects, seconds, say, f"{what} at {self.uri}")
         return waiting
 
     def check(self, *, write: bool = True) -> None:

@@ -12,7 +12,7 @@ from raykd.store.names import is_label, is_name, is_path
 
 Record = dict[str, Any]
 
-LAYOUT = 1  # of everything in a study's folder; a reader refuses a later one
+LAYOUT = 2  # of everything in a study's folder; a reader refuses a later one
 
 ROLES = ("search", "first", "reference", "teacher")
 STATES = ("COMPLETE", "PRUNED", "FAIL")

@@ -131,6 +131,12 @@ def settle_spec(folder: Folder, spec: Spec) -> Spec:
     if stored is None:
         folder.write(_PATH, to_json(new, indent=1).encode(), if_absent=True)
         stored = load_spec(folder) or new
+    if (layout := stored.get("layout", 1)) < LAYOUT:
+        raise StoreError(
+            f"{folder.uri} was written by an earlier version of raykd (layout {layout}, now"
+            f" {LAYOUT}): it can be queried, shown and exported, but not continued. Choose another"
+            " name or another storage"
+        )
     differences = _differences(stored.get("identity", {}), new.get("identity", {}), "")
     if differences:
         raise StoreError(

@@ -11,9 +11,9 @@ from raykd.store.folder import Folder
 from raykd.store.lease import Lease
 from raykd.store.log import Log, read_log
 from raykd.store.metrics import long_table
-from raykd.store.patience import patiently
 from raykd.store.query import Study
 from raykd.store.records import Record, checked, pack
+from raykd.store.retry import retry_until_available
 from raykd.store.snapshot import (
     MOST_SNAPSHOTS,
     Position,
@@ -65,7 +65,7 @@ class Writer:
         wait: float = 0.0,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        ask = partial(patiently, seconds=wait, say=say)
+        ask = partial(retry_until_available, seconds=wait, say=say)
         self.folder, self._every = folder, every
         self.spec: dict[str, Any] = ask(partial(settle_spec, folder, spec))
         metric, mode = objective(self.spec)

@@ -1,4 +1,4 @@
-"""Studies: the one place that knows Ray and Optuna. Names load on first use."""
+"""Studies: what users write, and what runs it. `Study` is imported on first use."""
 
 from typing import TYPE_CHECKING
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from raykd.study.plan import Plan
-from raykd.study.study import Study
+from raykd.experiments.plan import CohortPlan
+from raykd.study.specification import Specification
 from raykd.terminal import Console
 from raykd.train.loop import Row
 
@@ -19,7 +19,7 @@ class Display:
         console: Where to show it.
     """
 
-    def __init__(self, study: Study, console: Console) -> None:
+    def __init__(self, study: Specification, console: Console) -> None:
         self.study, self.console = study, console
         self.best: tuple[float, str] | None = None
         self._total = self._done = 0
@@ -58,7 +58,7 @@ class Display:
         """Says how many epochs of cohorts there are in all, and how many are behind."""
         self._total, self._done = total, done
 
-    def rows(self, plan: Plan, rows: Iterable[Row], fresh: int) -> None:
+    def rows(self, plan: CohortPlan, rows: Iterable[Row], fresh: int) -> None:
         """Shows an epoch of a cohort.
 
         Args:
@@ -71,16 +71,18 @@ class Display:
             return
         self._done += 1
         self._first = self._first or (time.monotonic(), self._done)
-        searched = {s.trial for s in plan.settings if s.role != "reference"}
-        goal = self.study.goal
+        searched = {s.trial for s in plan.trials if s.role != "reference"}
+        objective = self.study.objective
         for row in rows:
             if row.trial in searched and row.state == "COMPLETE":
-                score = goal.score(row)
+                score = objective.score(row)
                 if self.best is None or score > self.best[0]:
                     self.best = (score, row.trial)
         epoch = rows[0].epoch
-        top = max((row for row in rows if row.state != "FAIL"), key=goal.score, default=None)
-        best = f"best {goal.metric} {top.metrics[goal.metric]:.4f}" if top else "all failed"
+        top = max((row for row in rows if row.state != "FAIL"), key=objective.score, default=None)
+        best = (
+            f"best {objective.metric} {top.metrics[objective.metric]:.4f}" if top else "all failed"
+        )
         note = f"{len(rows)} students, {best}"
         ended = [f"{r.trial} {r.state.lower()}: {r.reason}" for r in rows if r.reason]
         name = f"cohort {plan.cohort}"

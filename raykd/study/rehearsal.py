@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from raykd.data import Batch, Data
+from raykd.experiments.distillation import MakeMethod, fitted, method_class, method_name
 from raykd.methods import Method
 from raykd.methods.vanilla import Vanilla
 from raykd.models import Output
-from raykd.study.lesson import fitted
-from raykd.study.study import MakeMethod, Study, method_class, method_name
+from raykd.study.specification import Specification
 from raykd.train.failure import of_machine, reason
 from raykd.train.pretrain import Source
 from raykd.train.recipe import Recipe
@@ -57,7 +57,7 @@ class Stream:
         return f"{text} {self.batch_size}{shared}{cut}"
 
 
-def rehearse(study: Study, data: Data, source: Source, teacher: nn.Module) -> None:
+def rehearse(study: Specification, data: Data, source: Source, teacher: nn.Module) -> None:
     """Runs a forward and a backward pass and an optimizer step of each method with its defaults.
 
     What overrides `prepare` is left out, alone and in sums: to prepare it from the data takes too

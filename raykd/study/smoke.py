@@ -1,14 +1,14 @@
 """The study that `--smoke` runs: the same networks and method, a few steps on made-up data."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from raykd.data.synthetic import Synthetic
-from raykd.study.lesson import open_data
-from raykd.study.study import MakeData, Study, bound
+from raykd.experiments.distillation import MakeData
+from raykd.study.specification import Specification
+from raykd.train.component import Component
 
 BATCH = 16
 """Samples in a worker's batch: enough for batch statistics and contrastive losses."""
@@ -19,7 +19,7 @@ CLASSES = 10
 """Assumed where the data are not there to be asked."""
 
 
-def smoked(study: Study, data: MakeData | None = None) -> dict[str, Any]:
+def smoked(study: Specification, data: MakeData | None = None) -> dict[str, Any]:
     """Returns the fields that `--smoke` replaces: those of `study.smoke`, or generic ones.
 
     The generic ones make up images in the shape and the number of classes of the study's data,
@@ -56,10 +56,10 @@ def smoked(study: Study, data: MakeData | None = None) -> dict[str, Any]:
     }
 
 
-def _made_up(study: Study, batch_size: int) -> MakeData:
+def _made_up(study: Specification, batch_size: int) -> MakeData:
     shape: tuple[int, ...]
     try:
-        data = open_data(replace(study, batch_size=1))  # of however few samples
+        data = replace(study, batch_size=1).distillation.open_data()  # of however few samples
         classes, shape = data.classes, tuple(data.shape)
     except (OSError, TypeError, ValueError) as error:
         classes, shape = _promised(study.data)
@@ -85,15 +85,11 @@ def _made_up(study: Study, batch_size: int) -> MakeData:
 
 def _promised(make: MakeData) -> tuple[int, tuple[int, ...]]:
     """What a data set's class and arguments say of classes and shape before it is opened."""
-    made: Any = make
-    while isinstance(made, partial):
-        made = made.func
-    try:
-        arguments = {k: p.default for k, p in inspect.signature(make).parameters.items()}
-    except ValueError:  # wrong arguments: `check` says so, with what is there to be had
-        arguments = bound(make)
+    made = Component.of(make)
+    defaults = {name: parameter.default for name, parameter in made.parameters.items()}
+    arguments = {**defaults, **made.bound}
     size = arguments.get("size")
-    classes, shape = getattr(made, "classes", None), getattr(made, "shape", None)
+    classes, shape = getattr(made.function, "classes", None), getattr(made.function, "shape", None)
     if not isinstance(shape, tuple):
         shape = (3, size, size) if isinstance(size, int) else ()
     return classes if isinstance(classes, int) else CLASSES, shape
@@ -101,5 +97,5 @@ def _promised(make: MakeData) -> tuple[int, tuple[int, ...]]:
 
 def _untrained(make: Callable[..., Any]) -> Callable[..., Any]:
     """The same network without the weights that its factory is bound to load."""
-    loads = [name for name in ("weights", "pretrained") if bound(make).get(name)]
+    loads = [name for name in ("weights", "pretrained") if Component.of(make).bound.get(name)]
     return partial(make, **dict.fromkeys(loads)) if loads else make

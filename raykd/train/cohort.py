@@ -42,18 +42,18 @@ class Member:
         method: Makes the method from the shapes of student and teacher.
         overrides: Optimizer arguments that the trial sets.
         seed: Of the initial weights and of dropout.
-        spared: Whether halving leaves it alone, as it does the references.
+        exempt: Whether halving leaves it alone, as it does the references.
     """
 
     trial: str
     method: Callable[[Output, Output], Method]
     overrides: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    spared: bool = False
+    exempt: bool = False
 
 
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """What the trials are compared by: a metric of the validation split."""
 
     metric: str = "val_top1"
@@ -78,11 +78,11 @@ class Cohort:
         folder: Of the study's checkpoints.
         artefact: Keeps what methods need from earlier stages.
         device: Where all of it lives.
-        goal: Decides the best epoch and what halving drops.
+        objective: Decides the best epoch and what halving drops.
         halving: When and how many students are dropped, if any.
         rank: Number of this worker; worker 0 alone writes.
         wrap: Joins the workers' gradients.
-        noticed: Whether this machine is about to be taken away: then the cohort stores a
+        preempted: Whether this machine is about to be taken away: then the cohort stores a
             checkpoint at once, in mid-epoch. Asked after each batch; all workers must say the same.
     """
 
@@ -95,11 +95,11 @@ class Cohort:
     folder: Folder
     artefact: Artefact
     device: torch.device
-    goal: Goal = field(default_factory=Goal)
+    objective: Objective = field(default_factory=Objective)
     halving: Halving | None = None
     rank: int = 0
     wrap: Wrap = lambda module: module
-    noticed: Callable[[], bool] = lambda: False
+    preempted: Callable[[], bool] = lambda: False
 
     def run(self) -> Iterator[list[Row]]:
         """Yields the rows of each epoch after all that it needs to go on from there is stored.
@@ -128,7 +128,7 @@ class Cohort:
             done = max((row.epoch for row in history), default=0)
 
             def after(epoch: int, step: int) -> None:
-                if self.noticed():
+                if self.preempted():
                     self._save(guard, history, best, epoch, step)
 
             for rows in fit(students, self.teacher, self.data, epochs, done, step, after, guard):
@@ -168,7 +168,7 @@ class Cohort:
                 )
                 if self.teacher:
                     with student.random.use():
-                        method = student.objective.method
+                        method = student.loss.method
                         method.prepare(self.teacher.model, self.data, self.artefact)
                 guard.students.append(student)
 
@@ -178,9 +178,9 @@ class Cohort:
             return [replace(r, state="COMPLETE") if r.state == "RUNNING" else r for r in rows]
         if not self.halving:
             return rows
-        spared = {member.trial for member in self.members if member.spared}
-        running = [r for r in rows if r.state == "RUNNING" and r.trial not in spared]
-        scores = {row.trial: self.goal.score(row) for row in running}
+        exempt = {member.trial for member in self.members if member.exempt}
+        running = [r for r in rows if r.state == "RUNNING" and r.trial not in exempt]
+        scores = {row.trial: self.objective.score(row) for row in running}
         dropped = self.halving.drop(rows[0].epoch, scores)
         reason = f"among the worst {len(dropped)} of {len(scores)} after epoch {rows[0].epoch}"
         return [
@@ -193,7 +193,7 @@ class Cohort:
         at = {row.trial: row for row in rows}
         for student in students:
             row = at[student.trial]
-            score = self.goal.score(row)
+            score = self.objective.score(row)
             known = best.get(row.trial)
             if row.state != "FAIL" and (known is None or score > known["score"]):
                 best[row.trial] = {"score": score, "model": _cpu(student.model)}

@@ -96,7 +96,7 @@ def _weight(batch: Batch, data: Data, step: int) -> float:
 
 
 def _trained(student: Student) -> dict[str, float]:
-    """Means over the samples of the epoch, of all workers; the first wait for the device."""
+    """Resources over the samples of the epoch, of all workers; the first wait for the device."""
     sums = torch.stack([student.sums[name] for name in sorted(student.sums)])
     workers.add_up(sums)
     values = dict(zip(sorted(student.sums), sums.tolist(), strict=True))
@@ -127,7 +127,7 @@ def _tested(guard: Guard, data: Data, *, last: bool) -> dict[str, dict[str, floa
     trials, models = zip(*((s.trial, s.model) for s in guard.students), strict=True)
     for model in models:
         workers.share_buffers(model)
-    autocast = guard.students[0].objective.autocast
+    autocast = guard.students[0].loss.autocast
     tested: dict[str, dict[str, float]] = {trial: {} for trial in trials}
     for split, batches in (("val", data.validation), ("test", data.test))[: 1 + last]:
         found = evaluate(models, batches(), autocast=autocast, guard=lambda i: guard(trials[i]))
@@ -137,7 +137,7 @@ def _tested(guard: Guard, data: Data, *, last: bool) -> dict[str, dict[str, floa
 
 
 def _facts(student: Student, data: Data) -> dict[str, float]:
-    facts = {name: float(value) for name, value in student.objective.method.facts().items()}
+    facts = {name: float(value) for name, value in student.loss.method.facts().items()}
     share = data.batch_size / workers.world()
     return {**facts, "params": float(student.parameters), "worker_batch": share}
 

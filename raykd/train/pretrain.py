@@ -12,8 +12,8 @@ from raykd.methods.vanilla import Vanilla
 from raykd.models.weights import load_weights
 from raykd.store import Folder, StoreError
 from raykd.train.artefact import Artefacts
-from raykd.train.cohort import Cohort, Goal, Member
-from raykd.train.describe import describe
+from raykd.train.cohort import Cohort, Member, Objective
+from raykd.train.component import describe
 from raykd.train.evaluate import evaluate
 from raykd.train.loop import Row
 from raykd.train.recipe import Recipe
@@ -85,7 +85,7 @@ class Source:
             folder=folder.sub(path),
             artefact=artefacts,
             device=device,
-            goal=Goal(),
+            objective=Objective(),
         )
         for [row] in cohort.run():
             if not row.metrics:

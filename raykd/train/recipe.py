@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from raykd.train.describe import describe
+from raykd.train.component import describe
 
 SCHEDULES = ("milestones", "cosine", "onecycle", "constant")
 

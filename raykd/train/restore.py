@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from raykd.discovery import definitions
 from raykd.storable import declared
 
 HOMES = {"student": "raykd.models", "data": "raykd.data"}
@@ -52,7 +53,7 @@ class Restored:
 def restore(
     located: Any, role: str, instead: str = "", given: Mapping[str, Any] | None = None
 ) -> Restored:
-    """Returns what `raykd.train.describe.locate` was told of; bound lists come back as tuples.
+    """Returns what `raykd.train.component.locate` was told of; bound lists come back as tuples.
 
     Args:
         located: As `locate` returned it. Anyone can have written it: it may name nothing but what
@@ -151,11 +152,17 @@ def _read(located: Any, role: str, advice: str) -> tuple[str, dict[str, Any]]:
 
 
 def _declared(place: str, role: str, advice: str) -> Callable[..., Any]:
-    """Finds what a store names, if it may be named."""
+    """Finds what a store names, if it may be named.
+
+    A definition that has moved to another file of its room since then is found there.
+    """
     home = HOMES[role]
     if not place.startswith("raykd."):
         raise ValueError(f"the {role} was made by {place}, which is not of raykd; {advice}")
     if re.fullmatch(rf"{re.escape(home)}\.[a-z0-9_]+:[A-Za-z]\w*", place, re.ASCII):
+        module, _, name = place.partition(":")
+        if (moved := definitions(home).get(name, ())) and module not in moved:
+            place = f"{moved[0]}:{name}"
         function = _imported(place, role, advice)
         own = getattr(function, "__module__", "") == place.partition(":")[0]
         if callable(function) and own and declared(function) is not None:

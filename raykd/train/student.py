@@ -21,7 +21,7 @@ from raykd.train.recipe import Recipe
 Wrap = Callable[[nn.Module], nn.Module]
 
 
-class Objective(nn.Module):
+class DistillationLoss(nn.Module):
     """The student's network and its method as one module: what is trained, and what DDP wraps."""
 
     def __init__(self, model: nn.Module, method: Method, *, autocast: bool = False) -> None:
@@ -118,20 +118,20 @@ class Student:
             network = network.to(memory_format=torch.channels_last)  # faster on CPUs too
             with torch.no_grad():
                 s: Output = network.eval()(example)
-            objective = method(s, t or s).to(device)
-        self.objective = Objective(network, objective, autocast=recipe.autocast(device))
-        trained = [p for p in self.objective.parameters() if p.requires_grad]
+            made = method(s, t or s).to(device)
+        self.loss = DistillationLoss(network, made, autocast=recipe.autocast(device))
+        trained = [p for p in self.loss.parameters() if p.requires_grad]
         self.optimizer, self.scheduler = recipe.build(trained, steps_per_epoch, **(overrides or {}))
         if recipe.compile:
-            self.objective.compile()
-        self._module = wrap(self.objective)
+            self.loss.compile()
+        self._module = wrap(self.loss)
         self.sums: dict[str, Tensor] = {}
         self.lr = 0.0
 
     @property
     def model(self) -> nn.Module:
         """The network that the study is about, without the method's learnable parts."""
-        return self.objective.model
+        return self.loss.model
 
     @property
     def parameters(self) -> int:
@@ -140,11 +140,11 @@ class Student:
 
     def begin(self, epoch: int, *, fresh: bool = True) -> None:
         """Starts an epoch, counted from 0, or goes on within it where it is not `fresh`."""
-        self.objective.train()
+        self.loss.train()
         if fresh:
             self.random.restart(epoch)
             self.sums = {}
-        for module in (self.model, self.objective.method):
+        for module in (self.model, self.loss.method):
             schedule = getattr(module, "schedule", None)
             if schedule is not None:
                 schedule(epoch / self.recipe.epochs)
@@ -164,11 +164,11 @@ class Student:
             with self._joined(i == parts - 1):
                 with self.random.use():
                     terms, logits = self._module(part, t_part)
-                check_gradient(terms, self.objective.method)
+                check_gradient(terms, self.loss.method)
                 (torch.stack(list(terms.values())).sum() * (share * weight)).backward()
             self._count(terms, logits, part.target)
         if self.recipe.clip is not None:
-            nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.clip)
+            nn.utils.clip_grad_norm_(self.loss.parameters(), self.recipe.clip)
         self.lr = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         self.scheduler.step()
@@ -193,7 +193,7 @@ class Student:
     def state_dict(self) -> dict[str, Any]:
         """What an exact continuation needs, here or after the epoch; tensors and plain values."""
         return {
-            "objective": self.objective.state_dict(),
+            "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "random": self.random.states,
@@ -202,7 +202,7 @@ class Student:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up where `state_dict` was taken."""
-        self.objective.load_state_dict(state["objective"])
+        self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.random.states = [random.cpu() for random in state["random"]]

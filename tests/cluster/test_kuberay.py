@@ -9,7 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from raykd.study.capacity import NODE_TYPES
+from raykd.runtime.capacity import NODE_TYPES
 
 SCHEMA = Draft202012Validator(
     json.loads((Path(__file__).parent / "kuberay_schema.json").read_text())

@@ -118,7 +118,7 @@ def test_reading_waits_for_a_storage_that_fails(packed, monkeypatch, caplog):
         return read_part(self, key, first, count)
 
     monkeypatch.setattr(LocalFiles, "read_part", fails)
-    monkeypatch.setattr("raykd.store.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("raykd.store.retry.time.sleep", lambda seconds: None)
     assert len(shards.read([0, 1])) == 2
     assert not failures
     assert f"waiting for the data at {packed}" in caplog.text

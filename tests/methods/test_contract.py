@@ -12,7 +12,7 @@ from torch import nn
 from raykd.data import Batch
 from raykd.methods import find, names
 from raykd.models import Output
-from raykd.train.student import Objective
+from raykd.train.student import DistillationLoss
 
 METHODS = names()
 STUDENT = {"widths": (4, 6, 8), "sizes": (8, 4, 2)}
@@ -192,7 +192,7 @@ def test_alone_equals_in_a_cohort(pair, data, name):
 def test_losses_are_float32_under_autocast(pair, data, name):
     teacher, student, method = pair(name)
     batch = data.batch(torch.arange(8))
-    objective = Objective(student, method, autocast=True)
+    objective = DistillationLoss(student, method, autocast=True)
     torch.manual_seed(7)
     losses, logits = objective(batch, look(teacher, batch))
     sum(losses.values()).backward()

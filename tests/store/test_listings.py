@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from raykd.store import Folder, StoreWarning, Study, UnavailableError, Writer
-from raykd.store.patience import patiently
+from raykd.store.retry import retry_until_available
 from raykd.store.snapshot import tail_path
 
 TRIALS, EVERY = 50, 3
@@ -40,7 +40,7 @@ class FaultyFolder(Folder):
 @pytest.fixture
 def at_once(monkeypatch):
     """Nobody sleeps while waiting."""
-    monkeypatch.setattr("raykd.store.patience.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("raykd.store.retry.time.sleep", lambda seconds: None)
 
 
 def go_on(folder, made, first, last):
@@ -48,7 +48,7 @@ def go_on(folder, made, first, last):
     writer = Writer(folder, made.spec, every=EVERY, wait=math.inf)
     for number in range(first, last):
         records = made.finished(number, 0.1, 0.2)
-        patiently(lambda records=records: writer.append(records), seconds=30.0)
+        retry_until_available(lambda records=records: writer.append(records), seconds=30.0)
     writer.close()
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raykd.report.origin import origin
+from raykd.report.provenance import origin
 from raykd.report.results import Results
 from raykd.store import Folder, StoreError, Study, Writer, open_store
 from raykd.store.errors import DamagedObjectError

@@ -4,8 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from raykd.study.study import defaults_of
-
 SCRIPT = Path(__file__).parents[2] / "studies" / "bregman_ranks.py"
 
 
@@ -48,4 +46,4 @@ def test_accuracy_and_reconstruction_against_each_rank(script):
 def test_every_layer_that_is_drawn_has_a_rank_of_its_own(script):
     ranks = {f"rank_{layer}" for layer in script.LAYERS}
     assert ranks == {name for name in script.study.space if name.startswith("rank")}
-    assert ranks <= set(defaults_of(script.study))
+    assert ranks <= set(script.study.defaults())

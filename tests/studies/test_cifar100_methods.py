@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from raykd.study.check import check
-from raykd.study.study import bound, method_name
-from raykd.train.describe import describe
+from raykd.experiments.distillation import method_name
+from raykd.study.checks import check
+from raykd.train.component import Component, describe
 
 SCRIPT = Path(__file__).parents[2] / "studies" / "cifar100_methods.py"
 
@@ -26,19 +26,26 @@ def test_every_published_method_is_taught(script):
 
 
 def test_settings_are_those_published_for_the_pair(script):
-    alphas = {pair: bound(script.method("itrd", pair))["alpha"] for pair in script.PAIRS}
+    alphas = {
+        pair: Component.of(script.method("itrd", pair)).bound["alpha"] for pair in script.PAIRS
+    }
     assert list(alphas.values()) == [1.01] * 7 + [1.5] * 6
-    betas = {pair: bound(script.method("reviewkd", pair))["beta"] for pair in script.PAIRS}
+    betas = {
+        pair: Component.of(script.method("reviewkd", pair)).bound["beta"] for pair in script.PAIRS
+    }
     assert betas["resnet56/resnet20"] == 0.6
     assert betas["wrn_40_2/wrn_16_2"] == 5.0
-    assert bound(script.method("l_corr", "vgg13/vgg8")) == {"alpha": 1.01, "beta_mi": 0.0}
-    assert bound(script.method("crd+kd", "vgg13/vgg8")) == {"kd_alpha": 1.0}
+    assert Component.of(script.method("l_corr", "vgg13/vgg8")).bound == {
+        "alpha": 1.01,
+        "beta_mi": 0.0,
+    }
+    assert Component.of(script.method("crd+kd", "vgg13/vgg8")).bound == {"kd_alpha": 1.0}
 
 
 def test_one_study_a_pair(script):
     studies = [script.study(pair) for pair in script.PAIRS]
     assert len({study.name for study in studies}) == 13
-    slow = [bound(study.optimizer)["lr"] == 0.01 for study in studies]
+    slow = [Component.of(study.optimizer).bound["lr"] == 0.01 for study in studies]
     assert slow == [False] * 7 + [True, True, False, True, True, True]
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from raykd.models import find
 from raykd.store import open_store
-from raykd.study.check import check
-from raykd.study.command import run_one
-from raykd.study.study import bound
+from raykd.study.checks import check
+from raykd.study.command_line import run_one
+from raykd.train.component import Component
 
 STUDIES = Path(__file__).parents[2] / "studies"
 NAMES = sorted(path.stem for path in STUDIES.glob("*.py"))
@@ -76,9 +76,11 @@ def test_the_13_pairs():
     for pair in pairs:
         study = cifar.study(pair)
         assert [study.teacher, study.student] == [find(name) for name in pair.split("/")]
-        assert bound(study.method)["alpha"] == (1.01 if pair in cifar.SAME else 1.5)
+        assert Component.of(study.method).bound["alpha"] == (1.01 if pair in cifar.SAME else 1.5)
         slow = {"mobilenetv2_half", "shufflenetv1", "shufflenetv2"}
-        assert bound(study.optimizer)["lr"] == (0.01 if pair.split("/")[1] in slow else 0.05)
+        assert Component.of(study.optimizer).bound["lr"] == (
+            0.01 if pair.split("/")[1] in slow else 0.05
+        )
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import yaml
 from machines import free_port, stop
 from runs import TINY, reports
 
-from raykd.study.capacity import BOOTSTRAP
+from raykd.runtime.capacity import BOOTSTRAP
 
 REPO = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from io import StringIO
 
+from raykd.experiments.plan import CohortPlan, TrialPlan
 from raykd.study import Study
-from raykd.study.plan import Plan, Setting
 from raykd.study.progress import Display
 from raykd.terminal import Console
 from raykd.train.loop import Row
 
-PLAN = Plan("0000", tuple(Setting(f"000{n}", "search", "itrd", {}, n) for n in range(2)), 0)
+PLAN = CohortPlan("0000", tuple(TrialPlan(f"000{n}", "search", "itrd", {}, n) for n in range(2)), 0)
 
 
 def shown(study: Study, *values: float, terminal: bool = False, **fields: str) -> str:

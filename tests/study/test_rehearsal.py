@@ -15,7 +15,7 @@ from raykd.methods.vanilla import Vanilla
 from raykd.models import Output
 from raykd.models.resnet import CifarResNet
 from raykd.study import Study
-from raykd.study.check import check
+from raykd.study.checks import check
 from raykd.study.rehearsal import Stream
 
 Make = Callable[..., Study]

@@ -14,9 +14,9 @@ from raykd.data.synthetic import Synthetic, make, write_images
 from raykd.models.imagenet import resnet18, resnet34
 from raykd.models.resnet import CifarResNet
 from raykd.study import Study
-from raykd.study.check import check
+from raykd.study.checks import check
 from raykd.study.smoke import smoked
-from raykd.study.study import bound
+from raykd.train.component import Component
 
 Make = Callable[..., Study]
 
@@ -78,8 +78,8 @@ def test_data_of_the_users_own(study: Make, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"can't be opened .*mine.npz.*give the study smoke="):
         smoked(mine)
     file.write_bytes(b"")
-    assert bound(smoked(mine)["data"])["shape"] == (2, 12, 20)
-    assert bound(smoked(mine)["data"])["classes"] == 7
+    assert Component.of(smoked(mine)["data"]).bound["shape"] == (2, 12, 20)
+    assert Component.of(smoked(mine)["data"]).bound["classes"] == 7
 
 
 def test_data_that_are_given_are_taken(study: Make, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_class_that_knows_its_classes_need_not_be_opened(study: Make, tmp_path
         shape = (3, 32, 32)
 
     made = smoked(study(data=partial(Small, root=str(tmp_path))))["data"]
-    assert bound(made)["classes"] == 100
+    assert Component.of(made).bound["classes"] == 100
 
 
 def test_a_network_without_an_argument_for_weights_is_left_alone(study: Make) -> None:

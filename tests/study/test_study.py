@@ -7,14 +7,15 @@ import pytest
 from optuna.distributions import CategoricalDistribution
 from torch.optim import AdamW
 
+from raykd.experiments.distillation import method_class, method_name
+from raykd.experiments.plan import TrialPlan
 from raykd.methods.itrd import ITRD
 from raykd.methods.kd import KD
 from raykd.methods.vanilla import Vanilla
 from raykd.models.resnet import CifarResNet
 from raykd.study import Study
-from raykd.study.plan import Setting
-from raykd.study.study import bound, defaults_of, method_class, method_name
-from raykd.train.cohort import Goal
+from raykd.train.cohort import Objective
+from raykd.train.component import Component
 from raykd.train.halving import Halving
 
 Make = Callable[..., Study]
@@ -64,7 +65,7 @@ def test_one_objective_or_several(study: Make) -> None:
     assert (study().metrics, study().modes) == (("val_top1",), ("max",))
     several = study(metric=("val_loss", "params"), mode=("min", "min"))
     assert (several.metrics, several.modes) == (("val_loss", "params"), ("min", "min"))
-    assert several.goal == Goal("val_loss", "min")
+    assert several.objective == Objective("val_loss", "min")
 
 
 def test_the_recipe_has_the_studys_fields(study: Make) -> None:
@@ -75,7 +76,7 @@ def test_the_recipe_has_the_studys_fields(study: Make) -> None:
 
 def test_the_question_that_optuna_is_asked(study: Make) -> None:
     made = study(first=[{}, {"alpha": 1.5}], seed=4, seeds=2, sampler="random", in_order=False)
-    question = made.question(concurrent=3)
+    question = made.search_config(concurrent=3)
     assert question.given == ({"alpha": 1.01, "lr": 0.05}, {"alpha": 1.5, "lr": 0.05})
     assert [setting.trial for setting in question.references] == ["vanilla", "kd"]
     assert (question.trials, question.cohort, question.concurrent) == (5, 4, 3)
@@ -84,15 +85,15 @@ def test_the_question_that_optuna_is_asked(study: Make) -> None:
 
 
 def test_no_more_settings_are_given_than_tried(study: Make) -> None:
-    assert len(study(first=[{}, {}, {}], trials=2).question(1).given) == 2
+    assert len(study(first=[{}, {}, {}], trials=2).search_config(1).given) == 2
 
 
 def test_references_of_one_method_have_names_of_their_own(study: Make) -> None:
     twice = study(references=(KD, partial(KD, temperature=2.0), Vanilla))
-    assert twice.question(1).references == (
-        Setting("kd", "reference", "kd"),
-        Setting("kd-2", "reference", "kd", {"temperature": 2.0}),
-        Setting("vanilla", "reference", "vanilla"),
+    assert twice.search_config(1).references == (
+        TrialPlan("kd", "reference", "kd"),
+        TrialPlan("kd-2", "reference", "kd", {"temperature": 2.0}),
+        TrialPlan("vanilla", "reference", "vanilla"),
     )
 
 
@@ -101,14 +102,14 @@ def test_a_partial_method_is_the_method_with_other_defaults(study: Make) -> None
     made = study(method=method)
     assert method_class(method) is ITRD
     assert method_name(method) == "itrd"
-    assert bound(method) == {"beta_corr": 1.5, "alpha": 1.3}
-    [given] = made.question(1).given
+    assert Component.of(method).bound == {"beta_corr": 1.5, "alpha": 1.3}
+    [given] = made.search_config(1).given
     assert given == {"alpha": 1.3, "lr": 0.05}
 
 
 def test_defaults_come_from_the_partial_the_method_or_the_optimizer(study: Make) -> None:
     made = study(method=partial(ITRD, alpha=1.3), optimizer=partial(AdamW, lr=0.01))
-    defaults = defaults_of(made)
+    defaults = made.defaults()
     assert (defaults["alpha"], defaults["lr"], defaults["eps"]) == (1.3, 0.01, 1e-8)
     assert defaults["beta_mi"] == ITRD.hyperparameters()["beta_mi"]
 
@@ -122,4 +123,4 @@ def test_what_is_no_method_is_refused() -> None:
 
 def test_choices_may_be_given_first(study: Make) -> None:
     made = study(space={"alpha": CategoricalDistribution([1.01, 1.5])})
-    assert made.question(1).given == ({"alpha": 1.01},)
+    assert made.search_config(1).given == ({"alpha": 1.01},)

@@ -18,7 +18,7 @@ from raykd.train.recipe import Recipe
 from raykd.train.teacher import Teacher
 
 MEMBERS = [
-    Member("vanilla", Vanilla, spared=True),
+    Member("vanilla", Vanilla, exempt=True),
     Member("kd", KD),
     Member("itrd", partial(ITRD, beta_corr=1.0)),
     Member("slow", Vanilla, {"lr": 0.001}),

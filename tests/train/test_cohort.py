@@ -103,14 +103,14 @@ def test_goes_on_in_mid_epoch(cohort: Make, batch: int) -> None:
     expected = run(cohort(student=Dropping, where="unbroken"))
     asked, looked = count(), []
 
-    def noticed() -> bool:
+    def preempted() -> bool:
         if (now := next(asked)) == batch + 1:
             raise GoneError
         return now == batch
 
     with pytest.raises(GoneError):
-        run(cohort(student=Dropping, noticed=noticed))
-    resumed = cohort(student=Dropping, noticed=lambda: bool(looked.append(None)))
+        run(cohort(student=Dropping, preempted=preempted))
+    resumed = cohort(student=Dropping, preempted=lambda: bool(looked.append(None)))
     assert run(resumed) == expected
     steps = -(-len(resumed.data) // resumed.data.batch_size)
     assert len(looked) == steps * resumed.recipe.epochs - batch - 1

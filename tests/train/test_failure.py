@@ -155,14 +155,14 @@ def test_a_checkpoint_in_mid_epoch_knows_who_failed(cohort: Make) -> None:
     members = [Member("a", Vanilla), Member("bad", Late)]
     asked: list[None] = []
 
-    def noticed() -> bool:
+    def preempted() -> bool:
         asked.append(None)
         if len(asked) == 9:
             raise InterruptedError
         return len(asked) == 8
 
     with suppress(InterruptedError):
-        run(cohort(members, noticed=noticed))
+        run(cohort(members, preempted=preempted))
     members[1] = Member("bad", Unmade)
     history = [row for rows in cohort(members).run() for row in rows]
     assert ends(history)["bad"].reason.startswith("KeyError")

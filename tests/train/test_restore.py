@@ -15,7 +15,7 @@ from raykd.models.imagenet import torchvision_model
 from raykd.models.resnet import CifarResNet, resnet8
 from raykd.models.resnet_cifar import Bottleneck, FourStageResNet
 from raykd.models.vgg import VGG
-from raykd.train.describe import describe, locate
+from raykd.train.component import describe, locate
 from raykd.train.restore import no_larger_than, restore
 
 
@@ -64,11 +64,11 @@ def test_what_is_located_can_be_made_again(function: object, role: str) -> None:
         ("raykd.models.find:find", "no student that a store may name"),
         ("raykd.data.synthetic:Synthetic", "no student that a store may name"),
         ("raykd.data.cifar:write_cifar", "no student that a store may name"),
-        ("raykd.study.origin:_run", "no student that a store may name"),
+        ("raykd.study.provenance:_run", "no student that a store may name"),
         ("raykd.models..resnet:resnet8", "no student that a store may name"),
         ("raykd.models.resnet:__builtins__", "no student that a store may name"),
         ("raykd.models.resnet:resnet9", "can't find"),
-        ("raykd.models.nothing:resnet8", "can't find"),
+        ("raykd.models.nothing:nowhere", "can't find"),
     ],
 )
 def test_only_what_is_declared_may_be_named(place: str, said: str) -> None:
@@ -189,3 +189,8 @@ def test_a_network_is_not_made_much_larger_than_its_checkpoint(factory: object) 
         no_larger_than(checkpoint.values()),
     ):
         factory()
+
+
+def test_a_factory_whose_file_has_moved_is_found() -> None:
+    found = restore(named("raykd.models.elsewhere:resnet8", num_classes=3), "student")
+    assert found.make(in_channels=1)(torch.zeros(2, 1, 8, 8)).logits.shape == (2, 3)

@@ -36,7 +36,7 @@ def batch() -> Batch:
 
 
 def weights(taught: Student) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in taught.objective.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in taught.loss.state_dict().items()}
 
 
 def test_a_step_is_the_optimizers_on_the_sum_of_the_terms(batch: Batch, teacher: Teacher) -> None:

@@ -1,4 +1,4 @@
-"""The teacher is frozen, in eval mode, and any change of its state is noticed."""
+"""The teacher is frozen, in eval mode, and any change of its state is preempted."""
 
 import pytest
 import torch

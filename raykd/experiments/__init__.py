@@ -1,0 +1,1 @@
+"""Experiments: what happens when a cohort is run. Distillation is the first."""

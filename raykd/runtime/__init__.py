@@ -1,0 +1,1 @@
+"""Ray: runs cohorts on a cluster, and looks after the cluster. No other room imports Ray."""

@@ -1,0 +1,1 @@
+"""Optuna: which trials the next cohort consists of. No other room but the report imports Optuna."""

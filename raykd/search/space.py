@@ -1,0 +1,40 @@
+"""Search spaces: Optuna's distributions by the names of hyperparameters."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+Distribution = BaseDistribution
+Space = Mapping[str, Distribution]
+
+
+def space_to_json(space: Space) -> dict[str, str]:
+    """Returns each distribution as Optuna writes it in JSON, in the order of the names."""
+    return {
+        name: distribution_to_json(distribution) for name, distribution in sorted(space.items())
+    }
+
+
+def corners(space: Space) -> Iterator[dict[str, Any]]:
+    """Yields every end of a range and every choice, one name at a time."""
+    for name, distribution in space.items():
+        match distribution:
+            case FloatDistribution() | IntDistribution():
+                yield from ({name: end} for end in (distribution.low, distribution.high))
+            case CategoricalDistribution():
+                yield from ({name: choice} for choice in distribution.choices)
+
+
+def contains(distribution: Distribution, value: Any) -> bool:
+    """Returns True if a distribution has a value."""
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (ValueError, OverflowError):
+        return False
