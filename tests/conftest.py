@@ -24,6 +24,8 @@ os.environ["RAY_ADDRESS"] = "local"  # a test's clusters are no other test's, wh
 os.environ["RAY_AUTH_MODE"] = "disabled"  # else a local Ray writes a token that later ones enforce
 os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112 - Tune's actors can't use those
 
+sys.path.insert(0, str(Path(__file__).parent / "study"))  # `runs`, `machines` and others
+
 jaxtyping.install_import_hook("raykd", "beartype.beartype")
 
 
