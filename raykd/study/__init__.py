@@ -1,4 +1,7 @@
-"""Studies: what users write, and what runs it. `Study` is imported on first use."""
+"""Hyperparameter studies: the `Study` class that users write, and the code that runs it.
+
+`Study` is imported on first use.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,7 @@ __all__ = ["Study"]
 
 
 def __getattr__(name: str) -> object:
-    """Imports `Study`, and torch with it, when it is asked for."""
+    """Imports `Study`, and torch with it, on first access."""
     if name != "Study":
         raise AttributeError(f"raykd.study has no {name!r}; it offers Study")
     from raykd.study.study import Study

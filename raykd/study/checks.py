@@ -1,4 +1,4 @@
-"""All that can be known to be wrong before anything is trained."""
+"""Checks of a study that run before anything is trained."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
@@ -26,7 +26,8 @@ def check(study: Specification) -> tuple[Data, Source]:
     """Checks a study and returns its data and its teacher's source.
 
     Raises:
-        ValueError: Something in it can't be; the sentence says what, and what can.
+        ValueError: A field of the study is invalid; the message says which one, and what is
+            allowed.
     """
     _fields(study)
     check_kinds(study.space, study.first)
@@ -48,7 +49,7 @@ def check(study: Specification) -> tuple[Data, Source]:
 
 
 def _fields(study: Specification) -> None:
-    """Refuses text in fields that are numbers."""
+    """Refuses a string where a field must be a number."""
     for field in fields(study):
         value = getattr(study, field.name)
         if isinstance(value, str) and type(field.default) in (int, float):
@@ -83,7 +84,7 @@ def _numbers(study: Specification) -> None:
         raise ValueError("there are no trials and no references: nothing to do")
     if study.seed < 0:
         raise ValueError(f"seed is {study.seed}; it must be 0 or more")
-    _ = study.recipe  # raises where the recipe can't be
+    _ = study.recipe  # raises if the recipe is invalid
 
 
 def _arguments(study: Specification) -> None:
@@ -124,7 +125,7 @@ def _names(study: Specification) -> None:
 
 
 def _texts(study: Specification) -> None:
-    """Refuses numbers that are given as text."""
+    """Refuses numbers that are given as strings."""
     optimizer = Component.of(study.optimizer)
     for name, value in optimizer.bound.items():
         known = optimizer.parameters.get(name)
@@ -176,7 +177,7 @@ def _rungs(study: Specification) -> None:
 
 
 def _data(study: Specification) -> Data:
-    """Opens the data as the first of the workers does."""
+    """Opens the data as the worker of rank 0 does."""
     try:
         data = study.distillation.open_data(
             context=WorkerContext(world_size=max(1, study.workers or 1))
@@ -195,12 +196,12 @@ def _data(study: Specification) -> Data:
 
 
 def _loaded(source: Source) -> Callable[[], nn.Module]:
-    """Loads the teacher's weights from where they are, which is not the store."""
+    """Returns a factory that loads the teacher's given weights, which do not lie in the store."""
     return lambda: source.load(Folder("."))
 
 
 def _output(name: str, make: Callable[[], nn.Module], data: Data) -> tuple[nn.Module, Output]:
-    """Makes a network and shows it two blank samples."""
+    """Makes a network and returns it with its output for two samples of zeros."""
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             model = make().eval()
@@ -226,7 +227,7 @@ def _output(name: str, make: Callable[[], nn.Module], data: Data) -> tuple[nn.Mo
 
 
 def _optimizer(study: Specification) -> None:
-    """Makes an optimizer and a schedule for each end of the space."""
+    """Builds the optimizer and its schedule at each end of the search space."""
     known = set(method_class(study.method).hyperparameters())
     for config in _corners(study):
         overrides = {name: value for name, value in config.items() if name not in known}
@@ -241,7 +242,10 @@ def _optimizer(study: Specification) -> None:
 
 
 def _methods(study: Specification, s: Output, t: Output) -> None:
-    """Makes every method once for each end of the space, which raises for what can't be."""
+    """Makes every reference once, and the searched method at each end of the search space.
+
+    Methods check their hyperparameters when they are made.
+    """
     for reference in study.references:
         _make(reference, s, t)
     known = method_class(study.method).hyperparameters()
@@ -262,7 +266,7 @@ def _make(method: MakeMethod, s: Output, t: Output, **config: Any) -> None:
 
 
 def _corners(study: Specification) -> Iterator[dict[str, Any]]:
-    """Yields the defaults, the given settings and each end of the space."""
+    """Yields the defaults, the settings to try first, and each end of the search space."""
     yield {}
     yield from study.search_config(concurrent=1).given
     yield from corners(study.space)

@@ -29,28 +29,34 @@ After = Callable[[StoredStudy], None]
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
-"""As of a program that SIGINT or SIGTERM ends: 128 and the signal's number."""
+"""Exit statuses after SIGINT and SIGTERM: 128 plus the signal's number, as in a shell."""
 
 FIELDS: dict[str, tuple[Any, str]] = {
     "name": (str | None, "Name of the study in its store."),
-    "trials": (int | None, "Settings to try; more than before extends the study."),
-    "cohort": (int | None, "Students taught side by side, by one teacher pass."),
-    "epochs": (int | None, "Of every trial; milestones and rungs move in proportion."),
-    "batch_size": (int | None, "Over all workers of a cohort."),
-    "seed": (int | None, "Of split, order, weights and suggestions."),
-    "seeds": (int | None, "Replicates of every trial."),
-    "sampler": (str | None, "What suggests: tpe, gp, random or qmc."),
+    "trials": (int | None, "Number of trials; more than before extends the study."),
+    "cohort": (int | None, "Students trained side by side, with one teacher pass a batch."),
+    "epochs": (int | None, "Epochs of every trial; milestones and rungs move in proportion."),
+    "batch_size": (int | None, "Samples in a batch, over all workers of a cohort."),
+    "seed": (int | None, "Seed of split, order, weights and suggestions."),
+    "seeds": (int | None, "Replicates of every trial, each with a seed of its own."),
+    "sampler": (str | None, "Optuna sampler: tpe, gp, random or qmc."),
     "teacher_weights": (str | None, "A file with the teacher's weights: a path or s3://."),
     "workers": (int | None, "Ray Train workers of a cohort; 0: in the Tune actor, on CPUs."),
     "concurrent": (int | None, "Cohorts at a time; by default what there is room for."),
 }
-"""Fields of a study that have an option, with its type and what `--help` says of it."""
+"""Fields of a study that have a command line option: the option's type and its help text."""
 
 
 def run_from_command_line(
     study: Specification, arguments: Sequence[str] | None = None, after: After | None = None
 ) -> None:
-    """Parses the command line, runs the study and shows what came out."""
+    """Parses the command line, runs the study and writes its report.
+
+    Args:
+        study: The study that the script defines; options override its fields.
+        arguments: Command line arguments; by default those of the process.
+        after: Called with the stored study after the run, before the report is written.
+    """
     _refuse_credentials(arguments)
     _parse(_command(study, after), arguments)
 
@@ -58,7 +64,14 @@ def run_from_command_line(
 def run_one(
     studies: Mapping[str, Specification], option: str, arguments: Sequence[str] | None = None
 ) -> None:
-    """The same for a script of several studies: `--<option>` names one, by default the first."""
+    """Runs one of several studies that a script defines.
+
+    Args:
+        studies: The studies by name.
+        option: Name of the option (`--<option>`) that chooses the study. By default it is the
+            value of the environment variable `RAYKD_<OPTION>`, or else the first study.
+        arguments: Command line arguments; by default those of the process.
+    """
     _refuse_credentials(arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument(f"--{option}", choices=list(studies))
@@ -83,9 +96,10 @@ def run_one(
 
 
 def _refuse_credentials(arguments: Sequence[str] | None) -> None:
-    """Ends the process where a word or a variable has credentials, before any message repeats it.
+    """Ends the process if an argument or a `RAYKD_` variable contains credentials.
 
-    The command line is stored in `study.json`, and whoever lists processes sees it.
+    This comes before any message can repeat them. The command line is stored in `study.json`, and
+    everyone who lists processes on the machine sees it.
     """
     words = sys.argv[1:] if arguments is None else arguments
     given = [("the command line", word) for word in words]
@@ -105,15 +119,15 @@ def _parse(command: Callable[..., None], arguments: Sequence[str] | None) -> Non
     app.command(help=sys.modules["__main__"].__doc__, context_settings=settings)(command)
     given = None if arguments is None else list(arguments)
     code = app(args=given, standalone_mode=arguments is None)
-    if code:  # told already; without arguments the process has ended by now
+    if code:  # the message has been printed; without `arguments` the process has ended by now
         raise SystemExit(code)
 
 
 def _command(study: Specification, after: After | None = None) -> Callable[..., None]:
-    """Makes the function whose parameters are the command's options.
+    """Makes the function whose parameters are the options of the command.
 
-    An option of a field is None where it is not given, so that one which equals the field's value
-    is told from none.
+    The option of a field is None if it is not given. An option that was given with the field's own
+    value can thus be told from one that was not given.
     """
 
     def main(
@@ -165,9 +179,9 @@ def _run(
 ) -> None:
     console = Console(stderr=True)
     try:
-        storage = Folder(storage).uri  # wherever the study's own code changes to
+        storage = Folder(storage).uri  # absolute: the study's own code may change the directory
         if "teacher_weights" in given:
-            given["teacher_weights"] = given["teacher_weights"] or None  # "" is for none
+            given["teacher_weights"] = given["teacher_weights"] or None  # "" means no weights
         if data:
             given["data"] = _data(study.data, data)
         if smoke:
@@ -178,7 +192,7 @@ def _run(
             after(open_store(storage).study(study.name))
     except (ValueError, RuntimeError) as error:
         console.show(str(error), style="red")
-        if isinstance(error, RuntimeError):  # some of it may have been trained and stored
+        if isinstance(error, RuntimeError):  # some trials may have been trained and stored
             console.show(f"What is finished is stored. To go on: {started_by()}")
         raise typer.Exit(EXIT_BAD_INPUT) from error
     except KeyboardInterrupt as stop:
@@ -194,7 +208,7 @@ def _run(
 
 
 def _data(default: MakeData, asked: str) -> MakeData:
-    """A data set by name, or the study's own with its folder replaced."""
+    """Returns a data set by its name, or the study's own data set with another root folder."""
     try:
         return raykd.data.find(asked)
     except ValueError:

@@ -1,14 +1,20 @@
-"""The page of a study, which `raykd report` writes in a process of its own."""
+"""Writes the report of a study, by running `raykd report` in a process of its own."""
 
 import subprocess
 import sys
 
 
 def write_page(storage: str, name: str) -> None:
-    """Runs `raykd report`: reports are made without torch and Ray, and import neither.
+    """Writes the report of a study.
+
+    A process of its own makes it, because `raykd.report` needs neither torch nor Ray.
+
+    Args:
+        storage: The store: a folder or `s3://bucket/prefix`.
+        name: The study's name.
 
     Raises:
-        RuntimeError: It failed; the command has said why on the terminal.
+        RuntimeError: The command failed; it has printed the reason on the terminal.
     """
     command = ["report", storage, name]
     done = subprocess.run([sys.executable, "-m", "raykd.cli", *command], check=False)

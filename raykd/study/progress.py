@@ -1,4 +1,4 @@
-"""What a study shows on the terminal while it runs: a line a cohort and an epoch, not Ray's."""
+"""Progress of a running study on the terminal, in place of Ray Tune's own output."""
 
 import time
 from collections.abc import Iterable
@@ -12,18 +12,26 @@ from raykd.train.loop import Row
 
 
 class Display:
-    """Bars on a terminal; where there is none, as in a job's log, one line a cohort's epoch.
+    """Progress display of a study.
+
+    On a terminal it shows progress bars. Elsewhere, as in the log of a Ray job, it prints one line
+    for each epoch of a cohort.
 
     Args:
-        study: What runs.
-        console: Where to show it.
+        study: The study that runs.
+        console: Console to print to.
+
+    Attributes:
+        best: Best score of a completed trial that this run has shown, and the trial's name; the
+            score is larger for better trials.
     """
 
     def __init__(self, study: Specification, console: Console) -> None:
         self.study, self.console = study, console
         self.best: tuple[float, str] | None = None
         self._total = self._done = 0
-        self._first: tuple[float, int] | None = None  # when the first epoch came, and which it was
+        # Time of the first epoch in this run, and the number of epochs done by then.
+        self._first: tuple[float, int] | None = None
         self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
             TextColumn("{task.description:<14}", markup=False),
@@ -35,36 +43,47 @@ class Display:
         )
 
     def __enter__(self) -> "Display":
-        """Begins to show the bars."""
+        """Starts the progress bars."""
         self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Takes the bars away."""
+        """Removes the progress bars."""
         self._bars.stop()
 
     def say(self, text: str) -> None:
-        """Prints a line."""
+        """Prints one line of text."""
         self.console.show(text)
 
     def teacher(self, row: Row, epochs: int) -> None:
-        """Shows an epoch of the teacher's own training."""
+        """Shows one epoch of the teacher's own training.
+
+        Args:
+            row: Metrics of the epoch.
+            epochs: Total number of epochs that the teacher is trained for.
+        """
         note = f"validation accuracy {row.metrics['val_top1']:.1%}"
         self._bar("teacher", row.epoch, epochs, note)
         if row.state != "RUNNING":
             self._bars.remove_task(self._tasks.pop("teacher"))
 
     def expect(self, total: int, done: int) -> None:
-        """Says how many epochs of cohorts there are in all, and how many are behind."""
+        """Sets how much work there is, for the overall bar and the estimate of the time left.
+
+        Args:
+            total: Number of epochs over all cohorts of the study.
+            done: Number of these that are finished already.
+        """
         self._total, self._done = total, done
 
     def rows(self, plan: CohortPlan, rows: Iterable[Row], fresh: int) -> None:
-        """Shows an epoch of a cohort.
+        """Shows one epoch of a cohort.
 
         Args:
             plan: The cohort.
-            rows: Of the epoch.
-            fresh: Rows that were not known from an earlier run.
+            rows: Rows of the epoch, one for each student.
+            fresh: Number of these rows that were not known from an earlier run; if it is 0,
+                nothing is shown.
         """
         rows = list(rows)
         if not fresh:

@@ -1,4 +1,4 @@
-"""Where and with what a study was made."""
+"""Provenance of a study: the command, code, package versions and machine that made it."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def provenance() -> dict[str, Any]:
-    """Command, commit, versions, machine and time, as JSON."""
+    """Returns the command, commit, versions, machine and time, as JSON-serialisable values."""
     packages = ("raykd", "torch", "torchvision", "ray", "optuna", "pyarrow", "numpy")
     return {
         "command": command(),
@@ -40,11 +40,11 @@ def provenance() -> dict[str, Any]:
 
 
 def command() -> str:
-    """Returns the command that this process was started by, to be pasted into a shell.
+    """Returns the command that started this process, ready to be pasted into a shell.
 
-    It works in the same folder. Options of the study that came from `RAYKD_` variables stand before
-    it, and so does the cluster; other variables, credentials among them, are left out. In a job of
-    Ray's it is the command that submits the job.
+    The command works in the same folder. `RAYKD_` variables that set options of the study stand
+    before it, and outside of a Ray job also `RAY_ADDRESS`; other variables, credentials among them,
+    are left out. In a Ray job it is the command that submits the job.
     """
     names = {name for name in os.environ if name.startswith("RAYKD_")} - {NODE_TYPES}
     submit = ["ray", "job", "submit", "--working-dir", ".", "--"]
@@ -56,7 +56,10 @@ def command() -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout that raykd runs from, with a mark where it was changed."""
+    """Returns the commit of the checkout that raykd runs from, or "" if there is none.
+
+    It ends in `-dirty` if files of the checkout were changed.
+    """
     folder = Path(raykd.__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:

@@ -1,4 +1,4 @@
-"""The ledger of a running study: what is planned, what is known, what is stored."""
+"""The recorder of a running study: plans cohorts and writes their results into the store."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -16,17 +16,28 @@ from raykd.study.specification import Specification
 from raykd.train.loop import Row
 
 FOREIGN = "it was not written by this study: choose another name or storage"
+"""End of each message about stored trials that do not belong to the study."""
 
 
 class StudyRecorder:
-    """Hands out cohorts and writes down what comes back, in the store before anywhere else.
+    """Hands out cohorts and records what they report.
+
+    A report is stored before the search learns of it.
 
     Args:
-        study: What is run.
-        search: Plans its cohorts.
-        writer: Of the study in the store.
-        folder: The store's root.
-        say: Is told when the store has to be waited for.
+        study: The study that runs.
+        search: Search that plans the cohorts of the study.
+        writer: Writer of this study in the store.
+        folder: Root folder of the store.
+        say: Callback that receives a one-sentence status message whenever a storage request is
+            retried.
+
+    Attributes:
+        plans: All cohorts planned so far, in the order of their planning.
+        waiting: Planned cohorts that have not been handed out.
+        running: Cohorts that have been handed out and have not ended, by name.
+        lost: Reasons of cohorts that were given up, by name.
+        known: Last recorded epoch of each trial.
     """
 
     def __init__(
@@ -48,11 +59,11 @@ class StudyRecorder:
         self._seconds: dict[str, dict[int, float]] = {}
 
     def stored(self) -> Stored:
-        """What the store holds, as its writer read it."""
+        """Returns the stored study, as its writer reads it; retries until the store answers."""
 
         def ask() -> Stored:
             study = self.writer.study()
-            study.metrics()  # reads them here, where they are waited for
+            study.metrics()  # reads the metrics inside the function that is retried
             return study
 
         return retry_until_available(ask, say=self._say)
@@ -60,11 +71,14 @@ class StudyRecorder:
     def restore(
         self, trials: list[dict[str, Any]], curves: dict[str, dict[int, list[float]]]
     ) -> None:
-        """Takes up what the store holds.
+        """Restores the search and the list of cohorts from the store.
 
         Args:
-            trials: A row a trial, as `raykd.store` gives them.
-            curves: The objectives of each trial after each epoch.
+            trials: One row for each trial, as `raykd.store` returns them.
+            curves: For each trial, the values of the objectives after each epoch.
+
+        Raises:
+            StoreError: A stored trial can't come from this study.
         """
         for row in trials:
             for epoch, values in sorted(curves.get(row["trial"], {}).items()):
@@ -72,7 +86,7 @@ class StudyRecorder:
                 state = row["state"] if last else "RUNNING"
                 self.search.observe(row["trial"], epoch, values, state)
                 self.known[row["trial"]] = epoch
-            if row["state"] == "FAIL":  # an exception may have ended it before its first report
+            if row["state"] == "FAIL":  # an exception may have ended the trial before any report
                 self.search.fail(row["trial"])
         configs = self.writer.configs()
         for row in trials:
@@ -91,7 +105,7 @@ class StudyRecorder:
         self.waiting = [plan for plan in plans if not self.search.ended(plan)]
 
     def _check(self, trial: str, config: dict[str, Any]) -> None:
-        """Checks that a stored trial is one that this study could have asked for."""
+        """Checks that this study could have asked for the configuration of a stored trial."""
         space = self.study.space
         if unknown := sorted(config.keys() - space.keys()):
             raise StoreError(
@@ -107,7 +121,7 @@ class StudyRecorder:
             )
 
     def take(self) -> CohortPlan | None:
-        """The next cohort to teach, or None if there is none now."""
+        """Returns the next cohort to train, or None if there is none at the moment."""
         if not self.waiting:
             planned = self.search.next() or []
             self._append([_trial(plan, s, self.study) for plan in planned for s in plan.trials])
@@ -120,13 +134,13 @@ class StudyRecorder:
         return plan
 
     def finished(self) -> bool:
-        """Whether there is nothing more to hand out, now or later."""
+        """Returns True if there are no cohorts to hand out, now or later."""
         return not self.waiting and self.search.next_is_empty()
 
     def rows(self, plan: CohortPlan, rows: Iterable[Row]) -> list[Row]:
-        """Writes an epoch of a cohort down; returns the rows that were not known before."""
+        """Records one epoch of a cohort and returns the rows that were not known before."""
         rows = list(rows)
-        for row in rows:  # what was known before counts too: only a cohort knows its past
+        for row in rows:  # rows of an earlier run count too: cohorts report their past again
             if row.metrics:
                 spent = self._seconds.setdefault(row.trial, {})
                 spent[row.epoch] = row.metrics["share_seconds"]
@@ -157,17 +171,20 @@ class StudyRecorder:
         return new
 
     def epochs_done(self) -> int:
-        """Epochs of cohorts that are behind."""
+        """Returns the number of finished epochs, summed over all planned cohorts."""
         return sum(max(self.known.get(s.trial, 0) for s in plan.trials) for plan in self.plans)
 
     def give_up(self, plan: CohortPlan, reason: str) -> None:
-        """A cohort that failed for good: it stays unfinished in the store, to be gone on with."""
+        """Records that a cohort failed more often than it is retried.
+
+        The cohort stays unfinished in the store; a later run of the study continues it.
+        """
         self.running.pop(plan.cohort, None)
         self.lost[plan.cohort] = reason
         self.search.give_up(plan)
 
     def teacher(self, metrics: dict[str, float]) -> None:
-        """Writes down what the teacher can do."""
+        """Records the metrics of the trained teacher."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._append(
             [
@@ -196,7 +213,7 @@ class StudyRecorder:
         )
 
     def _append(self, records: list[dict[str, Any]]) -> None:
-        """Stores records, however long the store has to be waited for."""
+        """Stores records; retries until the store answers, without a time limit."""
         retry_until_available(partial(self.writer.append, records), say=self._say)
 
     def _end(self, row: Row) -> dict[str, Any]:
@@ -235,7 +252,7 @@ def _trial(plan: CohortPlan, trial_plan: TrialPlan, study: Specification) -> dic
 def _cohort_plans(
     trials: list[dict[str, Any]], configs: dict[str, dict[str, Any]]
 ) -> list[CohortPlan]:
-    """The stored cohorts, in the order in which they were planned."""
+    """Returns the stored cohorts in the order in which they were planned."""
     cohorts: dict[str, list[dict[str, Any]]] = {}
     for row in trials:
         if row["cohort"]:

@@ -18,18 +18,18 @@ from raykd.train.recipe import Recipe
 from raykd.train.student import Student
 
 LARGEST = 64
-"""Made-up samples, where two are too few for a method."""
+"""Largest number of made-up samples, for methods that can't learn from two."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """How the training samples come.
+    """Describes the sizes of the batches that a network is trained on.
 
     Args:
-        samples: Training samples of an epoch.
-        batch_size: Over all workers.
-        worlds: Numbers of workers that may share a batch.
-        parts: Parts that a worker's share is cut into.
+        samples: Number of training samples in an epoch.
+        batch_size: Samples in a batch, over all workers.
+        worlds: Numbers of workers that a batch may be divided between.
+        parts: Number of parts for gradient accumulation that a worker's share is cut into.
     """
 
     samples: int
@@ -38,14 +38,17 @@ class Stream:
     parts: int = 1
 
     def sizes(self) -> set[int]:
-        """Samples that are learned from at a time: the least of each whole and last batch."""
+        """Returns the smallest numbers of samples in one forward pass.
+
+        They are those of a full batch and of the last batch, for each number of workers.
+        """
         whole = min(self.batch_size, self.samples)
         batches = {whole, self.samples % whole or whole}
         shares = {size // world for size in batches for world in self.worlds}
         return {share // min(self.parts, share) for share in shares if share}
 
     def another(self, least: int) -> int | None:
-        """Returns the nearest batch size that leaves at least so many samples everywhere."""
+        """Returns the nearest batch size with at least `least` samples in every forward pass."""
         others = sorted(range(1, self.samples + 1), key=lambda size: abs(size - self.batch_size))
         fit = (size for size in others if min(replace(self, batch_size=size).sizes()) >= least)
         return next(fit, None)
@@ -58,13 +61,19 @@ class Stream:
 
 
 def rehearse(study: Specification, data: Data, source: Source, teacher: nn.Module) -> None:
-    """Runs a forward and a backward pass and an optimizer step of each method with its defaults.
+    """Runs one training step of each method with its defaults: forward, backward, optimizer.
 
-    What overrides `prepare` is left out, alone and in sums: to prepare it from the data takes too
-    long here, and from made-up data it would say nothing.
+    Methods and terms of sums that override `prepare` are left out: preparing them from the data
+    takes too long here, and a step prepared from made-up data would prove nothing.
+
+    Args:
+        study: The study to rehearse.
+        data: The study's data, of which only the shapes and sizes are used.
+        source: Source of the teacher; a teacher that this study trains is rehearsed as well.
+        teacher: The teacher's network.
 
     Raises:
-        ValueError: One fails, or can't learn from as few samples as the last batch has.
+        ValueError: A step fails, or a method can't learn from as few samples as the last batch has.
     """
     worlds = tuple(range(study.min_workers or study.workers or 1, (study.workers or 1) + 1))
     stream = Stream(len(data), study.batch_size, worlds, study.accumulate)
@@ -72,15 +81,15 @@ def rehearse(study: Specification, data: Data, source: Source, teacher: nn.Modul
         samples = source.data.get("train", len(data))
         alone = Stream(samples, study.batch_size, parts=source.recipe.accumulate)
         _Rehearsal(data, source.make, source.recipe, alone, None)("the teacher", Vanilla)
-    ours = _Rehearsal(data, fitted(study.student, data), study.recipe, stream, teacher)
-    ours("the student", Vanilla)
+    try_student = _Rehearsal(data, fitted(study.student, data), study.recipe, stream, teacher)
+    try_student("the student", Vanilla)
     for method in (study.method, *study.references):
         for part in _unprepared(method):
-            ours(f"the method {method_name(part)}", part)
+            try_student(f"the method {method_name(part)}", part)
 
 
 def _unprepared(method: MakeMethod) -> list[MakeMethod]:
-    """The method, or those parts of a sum, that need nothing of the data before they are called."""
+    """Returns the method, or the terms of a sum, that do not override `Method.prepare`."""
     kind = method_class(method)
     parts = getattr(kind, "parts", {"": kind})
     kept = [part for part in parts.values() if part.prepare is Method.prepare]
@@ -89,6 +98,8 @@ def _unprepared(method: MakeMethod) -> list[MakeMethod]:
 
 @dataclass(frozen=True)
 class _Rehearsal:
+    """Rehearsal of one network's training: its data, recipe and batches, and its teacher if any."""
+
     data: Data
     make: Callable[[], nn.Module]
     recipe: Recipe
@@ -96,7 +107,7 @@ class _Rehearsal:
     teacher: nn.Module | None
 
     def __call__(self, who: str, method: MakeMethod) -> None:
-        """Tries the fewest samples first, and more only where these fail."""
+        """Tries the method with the fewest samples first, and with more only if these fail."""
         least, most = min(self.stream.sizes()), max(self.stream.sizes())
         few = self._fault(method, min(least, 2))
         if not few:
@@ -114,9 +125,9 @@ class _Rehearsal:
             )
 
     def _fault(self, method: MakeMethod, samples: int) -> str:
-        """Returns what is wrong with a training step on so many samples, or nothing.
+        """Returns why a training step on `samples` samples fails, or "" if it succeeds.
 
-        What a network or a storage did is nothing: training tries that again.
+        Errors of a network connection or a storage count as success: training retries them.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

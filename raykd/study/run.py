@@ -1,4 +1,4 @@
-"""Runs a study: joins the search, the cluster and the store."""
+"""Runs a study: connects the search, the Ray cluster and the store."""
 
 import math
 from collections.abc import Callable
@@ -37,7 +37,7 @@ from raykd.train.teacher import digest
 def run_study(study: Specification, storage: str) -> None:
     """Runs a study or continues it; see `Study.run`."""
     console, directory = Console(), Path.cwd()
-    with terminated_as_interrupted() as listen:
+    with terminated_as_interrupted() as handle_sigterm_again:
         refuse_what_is_deleted(storage)
         data, source = check(study)
         store = open_store(storage, create=True)
@@ -48,7 +48,7 @@ def run_study(study: Specification, storage: str) -> None:
             store.writer(study.name, spec, wait=math.inf, say=display.say) as writer,
             cluster(dashboard=ray_runner.uses_ray_train(study.workers)) as local,
         ):
-            listen()
+            handle_sigterm_again()
             resources = ray_runner.find_resources(
                 workers=study.workers,
                 min_workers=study.min_workers,
@@ -74,7 +74,7 @@ def run_study(study: Specification, storage: str) -> None:
 
 
 def _unfinished(lost: dict[str, str]) -> str:
-    """Says why cohorts stay unfinished, each reason once."""
+    """Returns a message that says why cohorts stay unfinished, each reason once."""
     cohorts: dict[str, list[str]] = {}
     for name, why in lost.items():
         cohorts.setdefault(why, []).append(name)
@@ -89,7 +89,11 @@ def _spec(
     folder: Folder,
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The content of `study.json`; the store refuses a study of this name with another identity."""
+    """Returns the content of `study.json`.
+
+    The store refuses to continue a study of this name if its `identity` differs from the stored
+    one; the other entries may change.
+    """
     identity = {
         "data": data.describe(),
         "teacher": source.key() if source.trained_here else _given(source, folder, say),
@@ -121,10 +125,11 @@ def _spec(
 
 
 def _without_credentials(spec: dict[str, Any]) -> dict[str, Any]:
-    """Returns the content of `study.json`; refuses it where a text in it has credentials.
+    """Returns the content of `study.json` unchanged, after checking it for credentials.
 
     Raises:
-        ValueError: An argument of the data, a network or the script is such an address.
+        ValueError: A string in it, such as an argument of the data or of a network, contains
+            credentials.
     """
 
     def walk(value: Any, place: str) -> None:
@@ -142,10 +147,10 @@ def _without_credentials(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _given(source: Source, folder: Folder, say: Callable[[str], None] | None) -> dict[str, Any]:
-    """A teacher that came trained: its network, and what its weights are.
+    """Returns the identity of a teacher whose weights are given: its network and their digest.
 
-    The check of the study has read them already and would have raised; whoever has failed since
-    then is waited for.
+    The checks have loaded the weights before, so that an error here is one of the storage; the
+    request is retried until the storage answers.
     """
     model = retry_until_available(
         partial(source.load, folder), say=say, what="the teacher's weights"
@@ -154,6 +159,7 @@ def _given(source: Source, folder: Folder, say: Callable[[str], None] | None) ->
 
 
 def _restore(recorder: StudyRecorder) -> None:
+    """Reads the stored trials and their learning curves, and restores the recorder from them."""
     stored = recorder.stored()
     trials = stored.trials().to_pylist()
     names = list(recorder.study.metrics)
@@ -169,7 +175,7 @@ def _restore(recorder: StudyRecorder) -> None:
 def _prepare_teacher(
     runner: DistillationRunner, recorder: StudyRecorder, display: Display, resources: Resources
 ) -> None:
-    """Trains the teacher where that has not been done, and records its metrics."""
+    """Trains the teacher if that has not been done, and records its metrics."""
     if "teacher" in recorder.known and runner.source.ready(runner.folder):
         return
     epochs = runner.source.recipe.epochs
@@ -185,7 +191,11 @@ def _prepare_teacher(
 def _run_cohorts(
     runner: DistillationRunner, recorder: StudyRecorder, display: Display, resources: Resources
 ) -> None:
-    """Runs the cohorts that are left, and records and shows each epoch as it is reported."""
+    """Runs the remaining cohorts, and records and shows each epoch when it is reported.
+
+    Raises:
+        Interrupted: Tune stopped before all cohorts were finished, and none was given up.
+    """
     total = recorder.search.config.cohorts() * runner.distillation.recipe.epochs
     display.expect(total, recorder.epochs_done())
 

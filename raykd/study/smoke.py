@@ -1,4 +1,4 @@
-"""The study that `--smoke` runs: the same networks and method, a few steps on made-up data."""
+"""The study that `--smoke` runs: the same networks and method for a few steps on made-up data."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,25 +13,29 @@ from raykd.train.component import Component
 BATCH = 16
 """Samples in a worker's batch: enough for batch statistics and contrastive losses."""
 STEPS = 4
+"""Number of training batches in an epoch."""
 EPOCHS, TRIALS, COHORT = 2, 2, 3
-"""The smallest study that resumes, halves and suggests; its first cohort has two references."""
+"""Size of the smallest study that resumes, halves and suggests trials.
+
+Its first cohort has room for two references and a trial.
+"""
 CLASSES = 10
-"""Assumed where the data are not there to be asked."""
+"""Number of classes that is assumed if the data can't be opened and do not declare it."""
 
 
 def smoked(study: Specification, data: MakeData | None = None) -> dict[str, Any]:
-    """Returns the fields that `--smoke` replaces: those of `study.smoke`, or generic ones.
+    """Returns the fields of a study that `--smoke` replaces: `study.smoke`, or generic ones.
 
-    The generic ones make up images in the shape and the number of classes of the study's data,
-    and train a teacher on them instead of loading one. Where the data can't be opened, as on a
-    machine that has no copy, what their class says of their shape is taken.
+    The generic ones make up images with the shape and the number of classes of the study's data,
+    and train a teacher on them instead of loading one. If the data can't be opened, as on a machine
+    that has no copy, the shape is read from the data set's class and arguments.
 
     Args:
-        study: Of which a smaller one is wanted.
-        data: Given in place of made-up data.
+        study: The study to make smaller.
+        data: Data set to use instead of made-up images.
 
     Raises:
-        ValueError: Nothing says what shape the data have.
+        ValueError: The shape of the data is unknown, or they are not images.
     """
     name = {"name": f"{study.name}_smoke"}
     if study.smoke:
@@ -57,9 +61,10 @@ def smoked(study: Specification, data: MakeData | None = None) -> dict[str, Any]
 
 
 def _made_up(study: Specification, batch_size: int) -> MakeData:
+    """Returns a factory of made-up images with the shape and classes of the study's data."""
     shape: tuple[int, ...]
     try:
-        data = replace(study, batch_size=1).distillation.open_data()  # of however few samples
+        data = replace(study, batch_size=1).distillation.open_data()  # few samples suffice
         classes, shape = data.classes, tuple(data.shape)
     except (OSError, TypeError, ValueError) as error:
         classes, shape = _promised(study.data)
@@ -73,7 +78,7 @@ def _made_up(study: Specification, batch_size: int) -> MakeData:
             f"--smoke makes up images, and the study's data are of shape {shape}; give the"
             " study smoke={'data': …}"
         )
-    fifth = STEPS * batch_size // 4  # Synthetic holds a fifth out
+    fifth = STEPS * batch_size // 4  # Synthetic holds out a fifth for validation
     return partial(
         Synthetic,
         classes=classes,
@@ -84,7 +89,10 @@ def _made_up(study: Specification, batch_size: int) -> MakeData:
 
 
 def _promised(make: MakeData) -> tuple[int, tuple[int, ...]]:
-    """What a data set's class and arguments say of classes and shape before it is opened."""
+    """Returns the number of classes and the image shape that a data set declares unopened.
+
+    They come from the data set's class and arguments; the shape is () if these do not tell it.
+    """
     made = Component.of(make)
     defaults = {name: parameter.default for name, parameter in made.parameters.items()}
     arguments = {**defaults, **made.bound}
@@ -96,6 +104,6 @@ def _promised(make: MakeData) -> tuple[int, tuple[int, ...]]:
 
 
 def _untrained(make: Callable[..., Any]) -> Callable[..., Any]:
-    """The same network without the weights that its factory is bound to load."""
+    """Returns the same network factory without the weights that it is bound to load."""
     loads = [name for name in ("weights", "pretrained") if Component.of(make).bound.get(name)]
     return partial(make, **dict.fromkeys(loads)) if loads else make

@@ -1,4 +1,4 @@
-"""The specification of a study: a value that everything which runs the study reads."""
+"""The specification of a study: an immutable value with all its settings."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,56 +32,58 @@ Some = TypeVar("Some", bound="Specification")
 
 @dataclass(frozen=True)
 class Specification:
-    """What a study searches, for which networks, on which data, and at what cost.
+    """The settings of a study: search, networks, data, training and resources.
 
     Args:
-        name: Of the study in its store.
-        data: A data set's class, or a `partial` of it.
-        teacher: Makes the teacher's network; called with `num_classes` and `in_channels`.
-        student: Makes a student's network; likewise.
-        method: A method's class, or a `partial` that sets some of its hyperparameters.
-        space: Optuna's distributions by name: hyperparameters of the method, or arguments of the
-            optimizer where the method has none of that name.
-        first: Settings to try first; `{}` is the paper's own, the method's defaults. A default
-            outside of the space is replaced by the nearest value in it.
-        references: Methods that are not searched and ride in the first cohort.
-        metric: The objective on the validation split after the last epoch, or several: any metric
-            of a row (`val_top1`, `val_loss`, …) or `params`. The first one decides what halving
-            drops and which epoch is the best.
+        name: Name of the study in its store.
+        data: Class of a data set, or a `partial` of it.
+        teacher: Function that makes the teacher's network from `num_classes` and `in_channels`.
+        student: Function that makes a student's network from the same arguments.
+        method: Class of a distillation method, or a `partial` that sets some of its
+            hyperparameters.
+        space: Search space: Optuna distributions by name. A name is a hyperparameter of the method
+            or, if the method has none of that name, an argument of the optimizer.
+        first: Settings to try first; `{}` stands for the method's defaults, which are the paper's.
+            A default outside of the space is replaced by the nearest value in it.
+        references: Methods that are trained in the first cohort for comparison, without a search.
+        metric: One or more objectives, measured after the last epoch: metrics on the validation
+            split (`val_top1`, `val_top5`, `val_loss`) or `params`. The first one decides which
+            trials halving drops and which epoch is the best.
         mode: `max` or `min`, one for each metric.
-        trials: Settings to try, those of `first` among them.
-        cohort: Students that are taught side by side, the references among them.
-        epochs: Of every trial.
-        batch_size: Over all workers of a cohort.
-        optimizer: Called with the parameters to train.
-        schedule: Of the learning rate; see `Recipe`.
+        trials: Number of settings to try, including those of `first`.
+        cohort: Number of students trained side by side, including the references.
+        epochs: Number of epochs of every trial.
+        batch_size: Samples in a batch, over all workers of a cohort.
+        optimizer: Function that makes the optimizer from the parameters to train.
+        schedule: Learning rate schedule; see `Recipe`.
         milestones: Epochs after which the learning rate decays.
-        decay: Factor at a milestone.
-        warmup: Epochs of linear growth of the learning rate.
+        decay: Factor that the learning rate is multiplied by at a milestone.
+        warmup: Number of epochs in which the learning rate grows linearly.
         clip: Largest gradient norm of a student.
-        accumulate: Parts that a batch is cut into.
-        precision: Of the networks; see `Recipe`.
-        compile: Whether networks go through `torch.compile`.
-        halving: When a cohort drops its worst trials, if at all.
-        sampler: `tpe`, `gp`, `random` or `qmc`.
-        in_order: Whether a cohort is asked for only when those before it are known in their
-            order: then the same seed gives the same study. Otherwise no worker ever waits.
-        seed: Of the data's split and order, the initial weights and the suggestions.
-        seeds: Replicates of every trial; the objective is their mean.
-        teacher_recipe: How the teacher is trained where it has to be; by default as the student.
-        teacher_data: What it is trained on then; by default `data`.
-        teacher_weights: A file with the teacher's weights, a path or `s3://`.
-        teacher_sha256: What that file's SHA-256 must be.
-        workers: Ray Train workers of a cohort; 0 runs it in the Tune actor itself, on CPUs. By
-            default 1 where the cluster has GPUs, else 0.
-        min_workers: Where given, a cohort starts with so many Ray Train workers and grows to
-            `workers` when there is room (Ray Train's elastic workers): each change of size goes on
-            from the last epoch, with the same global batch.
-        cpus: For each worker, and for the teacher while it is trained; as many threads.
-        gpus: For each Ray Train worker; by default 1 where the cluster has GPUs, else 0.
-        concurrent: Cohorts at a time; by default as many as the cluster has room for.
-        smoke: Fields that `--smoke` replaces, for a run of seconds on made-up data; see
-            `raykd.study.smoke` for what it does where none are given.
+        accumulate: Number of parts that a batch is cut into for gradient accumulation.
+        precision: Floating-point precision of the networks; see `Recipe`.
+        compile: True to compile the networks with `torch.compile`.
+        halving: Successive halving within a cohort: when its worst trials are dropped.
+        sampler: Optuna sampler: `tpe`, `gp`, `random` or `qmc`.
+        in_order: True to plan a cohort only when the results of those before it are known, in
+            their order, so that the same seed gives the same study. False lets no worker wait.
+        seed: Seed of the data's split and order, the initial weights and the suggestions.
+        seeds: Number of replicates of every trial; the objective is their mean.
+        teacher_recipe: Training recipe of a teacher without given weights; by default the
+            students'.
+        teacher_data: Data set that such a teacher is trained on; by default `data`.
+        teacher_weights: File with the teacher's weights: a path or an `s3://` address.
+        teacher_sha256: SHA-256 that this file must have.
+        workers: Number of Ray Train workers of a cohort. With 0, the Tune actor itself trains it,
+            on CPUs. By default 1 if the cluster has GPUs, else 0.
+        min_workers: Number of Ray Train workers that suffice to start a cohort, which grows to
+            `workers` when there is room (elastic training of Ray Train). After each change of size
+            the cohort continues from the last epoch, with the same global batch.
+        cpus: Number of CPUs, and of torch threads, of each worker and of the teacher's training.
+        gpus: Number of GPUs of each Ray Train worker; by default 1 if the cluster has GPUs, else 0.
+        concurrent: Number of cohorts that run at a time; by default as many as fit on the cluster.
+        smoke: Fields that `--smoke` replaces, for a run of seconds on made-up data. By default
+            `raykd.study.smoke` chooses them.
     """
 
     name: str
@@ -128,10 +130,13 @@ class Specification:
             object.__setattr__(self, name, plain(getattr(self, name)))
 
     def override(self: Some, **changes: Any) -> Some:
-        """The study with some fields replaced.
+        """Returns the study with some fields replaced.
 
-        With other `epochs` the milestones, the warm-up and the rungs of halving move in
+        If `epochs` changes, the milestones, the warm-up and the rungs of halving move in
         proportion: a schedule is compressed, not cut off.
+
+        Raises:
+            ValueError: The study has no field of that name.
         """
         unknown = sorted(set(changes) - set(self.__dataclass_fields__))
         if unknown:
@@ -153,7 +158,7 @@ class Specification:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The objectives' names."""
+        """Names of the objectives."""
         return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
 
     @property
@@ -168,13 +173,13 @@ class Specification:
 
     @property
     def recipe(self) -> Recipe:
-        """How the students are optimised."""
+        """Training recipe of the students."""
         names = set(Recipe.__dataclass_fields__)
         return Recipe(**{name: getattr(self, name) for name in names})
 
     @property
     def distillation(self) -> Distillation:
-        """What the cohorts train: all that does not belong to the search."""
+        """Part of the study that the cohorts need: everything but the search and the resources."""
         return Distillation(
             data=self.data,
             teacher=self.teacher,
@@ -203,7 +208,7 @@ class Specification:
         return named
 
     def defaults(self) -> dict[str, Any]:
-        """Returns the value that each hyperparameter has where a trial does not set it."""
+        """Returns the value of each hyperparameter that a trial does not set."""
         optimizer = Component.of(self.optimizer)
         return {
             **{name: parameter.default for name, parameter in optimizer.parameters.items()},
@@ -213,11 +218,14 @@ class Specification:
         }
 
     def left_out(self) -> list[str]:
-        """Returns a sentence for each default that lies outside of the space but is needed."""
+        """Returns one sentence for each default of a first setting that lies outside of the space.
+
+        The first trial starts from the nearest value in the space instead.
+        """
         return left_out(self.first[: self.trials], self.space, self.defaults())
 
     def search_config(self, concurrent: int) -> SearchConfig:
-        """Returns the search as the planner needs it.
+        """Returns the configuration of the search for the planner.
 
         Args:
             concurrent: Number of cohorts that run at a time.

@@ -1,4 +1,4 @@
-"""`Study`: what users write in their scripts."""
+"""`Study`: the class that users instantiate in their scripts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,12 @@ class Study(Specification):
         """Runs the study from the command line; every option overrides a field.
 
         Args:
-            arguments: In place of the process's own.
-            after: Called with the stored study at the end, to show more than the page does.
+            arguments: Command line arguments; by default those of the process.
+            after: Function that is called with the stored study at the end, to show more than the
+                report does.
 
         Raises:
-            SystemExit: Always, without `arguments`; with them, if the study could not be run.
+            SystemExit: Always if `arguments` is None, otherwise if the study could not be run.
         """
         run_from_command_line(self, arguments, after)
 
@@ -33,14 +34,15 @@ class Study(Specification):
         """Runs the study, or continues it, until its trials are done.
 
         Args:
-            storage: A folder or `s3://bucket/prefix`.
-            report: Whether to write the page at the end.
+            storage: The store: a folder or `s3://bucket/prefix`.
+            report: True to write the report, an HTML page, at the end.
 
         Raises:
-            ValueError: Something cannot be as it was asked for; nothing has been trained.
-            RuntimeError: Cohorts failed for good, or the page cannot be written.
+            ValueError: A setting is invalid; nothing has been trained.
+            RuntimeError: Cohorts failed more often than they are retried, or the report can't be
+                written.
         """
-        storage = Folder(storage).uri  # absolute, wherever the study's own code changes to
+        storage = Folder(storage).uri  # absolute: the study's own code may change the directory
         run_study(self, storage)
         if report:
             write_page(storage, self.name)
