@@ -1,4 +1,7 @@
-"""What a package offers, read from the files that it consists of: no list has to be kept."""
+"""Lazy imports by name: finds what a package defines by parsing its files.
+
+No list of a package's classes and functions has to be kept.
+"""
 
 import ast
 from collections.abc import Mapping
@@ -12,7 +15,8 @@ from pathlib import Path
 def definitions(package: str) -> Mapping[str, tuple[str, ...]]:
     """Returns the modules that define each public class and function of a package.
 
-    The files are parsed and not imported. Private files and definitions are left out.
+    The files are parsed and not imported. Private files and definitions are left out. The keys are
+    the names of the definitions, the values the full names of the modules.
     """
     spec = find_spec(package)
     assert spec is not None
@@ -42,13 +46,14 @@ def lookup(package: str, name: str) -> object:
 
 
 def attribute(package: str, name: str) -> object:
-    """Returns what a package's `__getattr__` gives for `name`: as `lookup` does.
+    """Returns the definition of `name`, for a package's `__getattr__`.
 
-    A definition that is called as its file is not given, since Python means the file by that name
-    as soon as it was imported.
+    It differs from `lookup` in one point: a definition with the same name as its file is refused,
+    because Python resolves that name to the file as soon as the file has been imported.
 
     Raises:
-        AttributeError: As `lookup`; or the package has a file of this name.
+        AttributeError: No module defines the name, more than one does, or the package has a file
+            of this name.
     """
     if f"{package}.{name}" in definitions(package).get(name, ()):
         raise AttributeError(f"module {package!r} has a file {name!r}; import from that")

@@ -1,8 +1,9 @@
-"""Declares what a store may name: anyone who can write the bucket may have chosen it.
+"""Allow-list of the factories and arguments that a store may name.
 
-A study says in `study.json` what made its students and its data, and `raykd export` and `raykd
-evaluate` make them again. They call nothing but factories that are declared here, and set no
-argument but those that the factory itself lists.
+A study records in `study.json` which factories made its students and its data, and `raykd export`
+and `raykd evaluate` call them again. Anyone who can write to the bucket may have changed that
+file. Therefore only factories that are declared here are called, and only the arguments that the
+factory itself lists are set.
 """
 
 from collections.abc import Callable
@@ -13,15 +14,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 NEVER = frozenset(
     ("root", "weights", "pretrained", "download", "verify", "on_damaged", "decoders", "device")
 )
-"""Arguments that no factory may list: paths, downloads, checks, and what a machine is used for."""
+"""Arguments that no factory may list, because a store must not choose them.
+
+They are paths, downloads, checks, and the use of the machine (its processes and its device).
+"""
 
 
 def storable(*arguments: str) -> Callable[[F], F]:
-    """Lets a store name the decorated factory and set these of its arguments.
+    """Lets a store name the decorated factory and set the listed arguments.
 
-    They must be annotated with plain types (numbers, texts, tuples of them), or be factories that
-    are declared as well. What a store says of other arguments is left out, so that they keep their
-    defaults. Never list a path, or anything that fetches files or weakens a check.
+    The arguments must be annotated with plain types (numbers, strings, tuples of them), or be
+    factories that are declared as well. Values that a store gives for other arguments are ignored,
+    so these keep their defaults. Never list a path, or anything that fetches files or weakens a
+    check.
+
+    Args:
+        arguments: Names of the arguments that a store may set.
     """
 
     def declare(factory: F) -> F:
@@ -32,9 +40,9 @@ def storable(*arguments: str) -> Callable[[F], F]:
 
 
 def declared(factory: Any) -> frozenset[str] | None:
-    """Returns the arguments that a store may set; None for what it may not even name.
+    """Returns the arguments of a factory that a store may set, or None if it may not name it.
 
-    A subclass declares its own.
+    A subclass does not inherit the declaration; it must make its own.
     """
     found: frozenset[str] | None = vars(factory).get("_storable")
     return found
