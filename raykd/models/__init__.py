@@ -1,6 +1,7 @@
-"""Teachers and students: a file a family; every model returns an `Output` and has a `head`.
+"""Networks for teachers and students, one file for each family.
 
-Each can be imported from here (`from raykd.models import resnet18`); its file is loaded then.
+Every model returns an `Output` and has a `head`. Each can be imported from here
+(`from raykd.models import resnet18`); its file is loaded only then.
 """
 
 from typing import Any
@@ -14,5 +15,5 @@ __all__ = ["Model", "Output", "find", "wrap"]
 
 
 def __getattr__(name: str) -> Any:
-    """Returns what a file of this package defines."""
+    """Returns the definition of `name` from the file of this package that has it."""
     return attribute(__name__, name)

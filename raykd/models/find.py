@@ -1,4 +1,7 @@
-"""Model factories by name, for the command line; scripts import the factories themselves."""
+"""Finds model factories by name, for the command line.
+
+Scripts can import the factories themselves.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +15,10 @@ PACKAGE = "raykd.models"
 
 
 def factories() -> dict[str, Callable[..., nn.Module]]:
-    """The public functions of this folder that make a model without being told anything more."""
+    """Returns the model factories of this package by name.
+
+    They are the public functions that take `num_classes` and have a default for every argument.
+    """
     known: dict[str, Callable[..., nn.Module]] = {}
     for name, modules in definitions(PACKAGE).items():
         if len(modules) == 1 and inspect.isfunction(function := lookup(PACKAGE, name)):
@@ -24,15 +30,15 @@ def factories() -> dict[str, Callable[..., nn.Module]]:
 
 
 def find(name: str) -> Callable[..., nn.Module]:
-    """Returns the model factory `name`, whichever family's file defines it.
+    """Returns the model factory `name`, of this package or of torchvision.
 
-    Any other classification model of torchvision goes by torchvision's name. Where both have a
-    name (`vgg13`), it means this folder's.
+    Torchvision's classification models have the names that torchvision gives them. If both have a
+    model of the same name (`vgg13`), that of this package is returned.
 
     Raises:
-        ValueError: Neither knows the name.
+        ValueError: Neither has a model of this name.
     """
-    from raykd.models import imagenet  # torchvision takes a while to import
+    from raykd.models import imagenet  # imported here because torchvision is slow to import
 
     known = factories()
     if name in known:

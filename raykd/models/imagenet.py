@@ -1,4 +1,4 @@
-"""Torchvision's classification models, by their own names and weights."""
+"""Torchvision's classification models as raykd models, under torchvision's names."""
 
 import re
 
@@ -21,11 +21,15 @@ STAGES = {
     r"mnasnet.*": tuple(f"layers.{i}" for i in (8, 9, 11, 13)),
     r"shufflenet_v2_.*": ("stage2", "stage3", "stage4"),
 }
-"""By family, the last map at 1/4, 1/8, 1/16 and 1/32 of the image's size."""
+"""Names of the nodes that are a model's stages, by a regular expression for the model's name.
+
+They are the last map at 1/4, 1/8, 1/16 and 1/32 of the image's size. ShuffleNet V2 has no stage at
+1/4, so its three start at 1/8.
+"""
 
 
 def names() -> list[str]:
-    """The classification models that torchvision knows."""
+    """Returns the names of torchvision's classification models."""
     known: list[str] = models.list_models(module=models)
     return known
 
@@ -42,12 +46,14 @@ def torchvision_model(
     """Returns torchvision's model `name` as a raykd model.
 
     Args:
-        name: As in `torchvision.models.list_models()`.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images; any other number gets a new first convolution.
-        weights: A member of the model's weights enum, such as "IMAGENET1K_V1". They are
-            downloaded unless torch's cache has them.
-        stages: Where its stages are. By default those of `STAGES`; none for other families.
+        name: Name of the model, as in `torchvision.models.list_models()`.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images. With any other number the first
+            convolution is replaced by a new one.
+        weights: Name of a member of the model's weights enum, such as "IMAGENET1K_V1"; by default
+            the weights are random. They are downloaded unless torch's cache has them.
+        stages: Names of the nodes that are the stages. By default those that `STAGES` has for the
+            model's family, or none if it doesn't have the family.
 
     Raises:
         ValueError: There is no such model or no such weights, the weights are for another number
@@ -107,7 +113,7 @@ def _replace_stem(module: nn.Module, in_channels: int) -> None:
 def resnet18(
     num_classes: int = 1000, in_channels: int = 3, *, weights: str | None = None
 ) -> Wrapped:
-    """Torchvision's ResNet-18."""
+    """Builds torchvision's ResNet-18; the arguments are those of `torchvision_model`."""
     return torchvision_model("resnet18", num_classes, in_channels, weights=weights)
 
 
@@ -115,7 +121,7 @@ def resnet18(
 def resnet34(
     num_classes: int = 1000, in_channels: int = 3, *, weights: str | None = None
 ) -> Wrapped:
-    """Torchvision's ResNet-34."""
+    """Builds torchvision's ResNet-34; the arguments are those of `torchvision_model`."""
     return torchvision_model("resnet34", num_classes, in_channels, weights=weights)
 
 
@@ -123,5 +129,5 @@ def resnet34(
 def resnet50(
     num_classes: int = 1000, in_channels: int = 3, *, weights: str | None = None
 ) -> Wrapped:
-    """Torchvision's ResNet-50."""
+    """Builds torchvision's ResNet-50; the arguments are those of `torchvision_model`."""
     return torchvision_model("resnet50", num_classes, in_channels, weights=weights)

@@ -1,8 +1,9 @@
 """MobileNetV2 (Sandler et al., CVPR 2018, table 2) for small images, as in the CRD benchmark.
 
-Of the original's five halvings four are left: the stem's and three. A stage's map is a linear
-bottleneck, so `preacts` are the `stages`. Parameters are named as in the CRD benchmark (Tian et
-al., ICLR 2020), so that its checkpoints load strictly.
+The original halves the height and width five times; this network does so four times, in the stem
+and in three groups of blocks. A stage's map is a linear bottleneck, which has no non-linearity
+after it, so `preacts` are the same maps as `stages`. Parameters are named as in the CRD benchmark
+(Tian et al., ICLR 2020), so that its checkpoints load strictly.
 """
 
 from jaxtyping import Float
@@ -13,14 +14,17 @@ from raykd.models.output import Output
 from raykd.storable import storable
 
 GROUPS = ((16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
-"""Channels, blocks and stride of each group of blocks."""
+"""Channels at width 1, number of blocks and stride of each group of blocks."""
 
 STAGES = (1, 2, 4, 6)
-"""The groups whose outputs are the four stages."""
+"""Indices of the groups whose outputs are the four stages."""
 
 
 class InvertedResidual(nn.Module):
-    """Expands by a 1×1 convolution, filters each channel, projects back; a shortcut if it fits."""
+    """Expands the channels by a 1×1 convolution, filters each one, and projects them back.
+
+    If the input has the shape of the output, it is added as a shortcut.
+    """
 
     def __init__(self, channels_in: int, channels: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -38,7 +42,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the linear bottleneck."""
+        """Returns the linear bottleneck, which no non-linearity follows."""
         out: Tensor = self.conv(x)
         return x + out if self.residual else out
 
@@ -48,10 +52,10 @@ class MobileNetV2(nn.Module):
     """MobileNetV2 with ReLU in place of ReLU6 and a stem of stride 2.
 
     Args:
-        width: Share of the original's channels; the last layer keeps its 1280.
-        expansion: How many times a block widens its input (T in the benchmark's code).
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        width: Factor on the original's numbers of channels; the last layer keeps its 1280.
+        expansion: Factor by which a block widens its input (T in the benchmark's code).
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
     """
 
     def __init__(
@@ -77,11 +81,11 @@ class MobileNetV2(nn.Module):
 
     @property
     def head(self) -> nn.Sequential:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.classifier
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
-        """Runs the network; `stages` are linear bottlenecks."""
+        """Runs the network; `stages` are the outputs of the groups in `STAGES`."""
         x = self.conv1(x)
         maps = []
         for block in self.blocks:
@@ -102,5 +106,5 @@ def _conv(channels_in: int, channels: int, size: int, stride: int) -> nn.Sequent
 
 @storable("num_classes", "in_channels")
 def mobilenetv2_half(num_classes: int = 100, in_channels: int = 3) -> MobileNetV2:
-    """MobileNetV2 at width 0.5 and expansion 6: "MobileNetV2" in the CRD benchmark's tables."""
+    """Builds MobileNetV2 at width 0.5, expansion 6: "MobileNetV2" in the CRD benchmark's tables."""
     return MobileNetV2(0.5, 6, num_classes, in_channels)

@@ -1,4 +1,4 @@
-"""What a model returns, and what raykd asks of a model."""
+"""The output of a model, and the protocol that a model must follow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,19 +12,20 @@ T = TypeVar("T")
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Returns a tensor of 16 bits as float32, and any other as it is."""
+    """Converts a float16 or bfloat16 tensor to float32; returns any other tensor unchanged."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What a model says about a batch of B samples.
+    """Logits and features that a model returns for a batch of B samples.
 
     Attributes:
         logits: Class scores before the softmax.
-        stages: The map after each stage, first to last, as the next stage receives it.
-        pooled: The penultimate features, which `head` turns into `logits`.
-        preacts: `stages` before their last non-linearity, where the family has them (ReviewKD).
+        stages: Feature map after each stage, first to last, as the next stage receives it.
+        pooled: Penultimate features, which `head` turns into `logits`.
+        preacts: The maps in `stages` before their last non-linearity (for ReviewKD); empty if the
+            model family has none.
     """
 
     logits: Float[Tensor, "B K"]
@@ -34,25 +35,25 @@ class Output:
     _memo: dict[str, object] = field(default_factory=dict, repr=False)
 
     def once(self, key: str, make: Callable[[], T]) -> T:
-        """Returns what `make` gave the first time that `key` was asked of this output.
+        """Returns the result of `make`, which is called once for each `key` and then cached.
 
-        A cohort shows one teacher's output to all its students, so what depends on the teacher
-        alone (a Gram matrix, say) is computed for the first and kept for the others. `key` names
-        the method and every number that the value depends on.
+        All students of a cohort receive the same teacher output, so a value that depends on the
+        teacher alone (a Gram matrix, say) is computed for the first student and reused for the
+        others. `key` must name the method and every number that the value depends on.
         """
         if key not in self._memo:
             self._memo[key] = make()
         return self._memo[key]  # type: ignore[return-value]
 
     def at_least_float32(self) -> "Output":
-        """Returns itself, or where a tensor has 16 bits a copy with float32 in their place."""
+        """Returns a copy with 16-bit tensors converted to float32, or itself if there are none."""
         tensors = (self.logits, self.pooled, *self.stages, *self.preacts)
         if all(at_least_float32(tensor) is tensor for tensor in tensors):
             return self
         return self.map(at_least_float32)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Output":
-        """Returns an output with `f` applied to every tensor."""
+        """Returns an output with `f` applied to every tensor, and with an empty cache."""
         return replace(
             self,
             logits=f(self.logits),
@@ -67,12 +68,16 @@ class Output:
 class Model(Protocol):
     """A `torch.nn.Module` that raykd can use as a teacher or a student.
 
-    A factory makes it from the keyword arguments `num_classes` and `in_channels`.
+    Its factory takes the keyword arguments `num_classes` and `in_channels`.
     """
 
     @property
     def head(self) -> nn.Module:
-        """Turns `Output.pooled` into `logits`: a frozen teacher's need no second pass."""
+        """The module that turns `Output.pooled` into `logits`.
+
+        With it a frozen teacher's logits are computed from its features, without a second pass of
+        the network.
+        """
 
     def __call__(self, input: Float[Tensor, "B C H W"], /) -> Output:
-        """Runs the network."""
+        """Runs the network on a batch of images."""

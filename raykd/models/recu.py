@@ -1,8 +1,8 @@
-"""Binary residual networks with ReCU: Reviving the Dead Weights (Xu et al., ICCV 2021).
+"""Binary residual networks with ReCU (Xu et al., "ReCU: Reviving the Dead Weights", ICCV 2021).
 
-Weights and activations of all 3×3 convolutions but the first are −1 or 1, with a learned scale
-for each output channel; the first convolution and the classifier keep full precision. In the
-forward pass only signs count: the rectified clamp and the schedule of τ act on the gradient.
+The first convolution and the classifier have full precision. All other convolutions are 3×3, with
+weights and activations of −1 or 1 and a learned scale for each output channel. The forward pass
+uses only the signs, so the rectified clamp and the schedule of τ affect only the gradient.
 """
 
 import math
@@ -18,19 +18,23 @@ from raykd.models.stage import Stage
 from raykd.storable import storable
 
 TAU = (0.85, 0.99)
-"""The quantile τ at the start and at the end of the training, as in ReCU's experiments."""
+"""Quantile τ at the start and at the end of training, as in ReCU's experiments."""
 
 EPS = 1e-5
+"""Constant that is added to a variance before its square root, so that no division is by zero."""
 
 
 def sign(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """1 where x ≥ 0 and −1 elsewhere (ReCU's code gives 0 at 0, which is not binary)."""
+    """Returns 1 where x ≥ 0 and −1 elsewhere.
+
+    ReCU's code returns 0 for x = 0, which is not binary.
+    """
     signs: Tensor = torch.where(x >= 0, 1.0, -1.0)
     return signs.to(x.dtype)
 
 
 class SignOfWeight(torch.autograd.Function):
-    """Sign with the straight-through gradient 1."""
+    """Sign function with the straight-through gradient 1, for weights."""
 
     generate_vmap_rule = True
 
@@ -41,16 +45,19 @@ class SignOfWeight(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keeps nothing."""
+        """Saves nothing, since the gradient doesn't depend on the input."""
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Returns the gradient as it is."""
+        """Returns the gradient unchanged."""
         return grad
 
 
 class SignOfActivation(torch.autograd.Function):
-    """Sign with the gradient max(0, 2 − 2|x|) of a piecewise polynomial (Bi-Real Net, 2018)."""
+    """Sign function with the gradient max(0, 2 − 2|x|), for activations.
+
+    The gradient is that of the piecewise polynomial of Bi-Real Net (2018).
+    """
 
     generate_vmap_rule = True
 
@@ -61,7 +68,7 @@ class SignOfActivation(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keeps x."""
+        """Saves the input for the gradient."""
         ctx.save_for_backward(*inputs)
 
     @staticmethod
@@ -72,7 +79,7 @@ class SignOfActivation(torch.autograd.Function):
 
 
 def standardise(w: Float[Tensor, "D C h w"]) -> Float[Tensor, "D C h w"]:
-    """Centres each filter and gives it a standard deviation of 2√2: a Laplace scale b of 2."""
+    """Scales each filter to mean 0 and standard deviation 2√2, that of a Laplace scale b of 2."""
     w = w - w.mean(dim=(1, 2, 3), keepdim=True)
     return w * (2 * math.sqrt(2)) / (w.var(dim=(1, 2, 3), keepdim=True) + EPS).sqrt()
 
@@ -80,17 +87,22 @@ def standardise(w: Float[Tensor, "D C h w"]) -> Float[Tensor, "D C h w"]:
 def rectified_clamp(
     w: Float[Tensor, "D C h w"], tau: Float[Tensor, ""]
 ) -> Float[Tensor, "D C h w"]:
-    """Moves weights beyond the quantiles to them: min(max(w, Q(1 − τ)), Q(τ)).
+    """Clamps weights to the quantiles Q(1 − τ) and Q(τ): min(max(w, Q(1 − τ)), Q(τ)).
 
-    Q(τ) = −b·ln(2 − 2τ) of the Laplace distribution, with its maximum-likelihood scale b, the
-    mean of |w| over the layer. Q carries no gradient, and neither do the weights that are moved.
+    Q(τ) = −b·ln(2 − 2τ) is the quantile of a Laplace distribution whose scale b is the
+    maximum-likelihood estimate, the mean of |w| over the layer. No gradient flows through Q, nor
+    to the weights that are clamped.
     """
     q = -w.detach().abs().mean() * torch.log(2 - 2 * tau)
     return w.clamp(-q, q)
 
 
 class BinaryConv2d(nn.Conv2d):
-    """A 3×3 convolution of signs by signs, times a learned scale for each output channel."""
+    """A 3×3 convolution with binary weights and activations and a scale for each output channel.
+
+    The scale `alpha` is learned; the quantile `tau` is a buffer that
+    `BinaryResNet.schedule` sets.
+    """
 
     tau: Tensor
     alpha: nn.Parameter
@@ -101,27 +113,28 @@ class BinaryConv2d(nn.Conv2d):
         self.register_buffer("tau", torch.tensor(TAU[0]))
 
     def binary_weight(self) -> Float[Tensor, "D C 3 3"]:
-        """The weights that the convolution uses: signs."""
+        """Returns the weights that the convolution uses: the signs of the clamped weights."""
         weight: Tensor = SignOfWeight.apply(rectified_clamp(standardise(self.weight), self.tau))
         return weight
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the scaled convolution."""
+        """Returns the convolution of the signs, times the scale."""
         if self.training:
-            # No sign changes; it sets which activations have a gradient.
+            # This changes no sign, but it determines which activations have a gradient.
             x = x / (x.var(dim=(1, 2, 3), keepdim=True) + EPS).sqrt()
         x = SignOfActivation.apply(x)
         return F.conv2d(x, self.binary_weight(), stride=self.stride, padding=1) * self.alpha
 
 
 class BinaryBlock(nn.Module):
-    """Two binary convolutions with batch norm; returns their sum, before the hardtanh.
+    """Two binary convolutions with batch norm and shortcut; returns the sum before the hardtanh.
 
     Args:
         channels_in: Channels of the input.
         channels: Channels of the output.
-        stride: 2 halves the size; the shortcut is then pooled and padded with empty channels.
-        every: Whether a shortcut spans each convolution, or one both.
+        stride: 2 halves the height and width; the shortcut is then average-pooled. If there are
+            more output than input channels, the shortcut is padded with channels of zeros.
+        every: Whether each convolution has a shortcut of its own; otherwise one spans both.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int, every: bool) -> None:
@@ -134,7 +147,7 @@ class BinaryBlock(nn.Module):
         self.padding = (channels - channels_in) // 2
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the pre-activation sum."""
+        """Returns the sum, before the hardtanh."""
         shortcut = F.avg_pool2d(x, 2) if self.stride == 2 else x
         shortcut = F.pad(shortcut, (0, 0, 0, 0, self.padding, self.padding))
         out: Tensor = self.bn1(self.conv1(x))
@@ -149,21 +162,21 @@ class BinaryBlock(nn.Module):
 
 @storable("widths", "blocks", "every", "num_classes", "in_channels", "feature")
 class BinaryResNet(nn.Module):
-    """A full-precision stem, stages of two or three binary blocks each, and a classifier.
+    """Binary ResNet: a full-precision stem, stages of binary blocks and a classifier.
 
     Args:
-        widths: Channels of the stages; the stem has the first stage's.
-        blocks: Blocks in each stage.
-        every: Whether a shortcut spans each binary convolution, or each pair of them. With it the
-            stem ends in a hardtanh.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
-        feature: Whether `pooled` is taken after the batch norm between pooling and classifier or
-            before it. What ITRD used was never published; "after_bn" is assumed, as the paper
-            takes its features immediately before the final linear layer.
+        widths: Channels of each stage; the stem has as many as the first stage.
+        blocks: Number of blocks in each stage.
+        every: Whether each binary convolution has a shortcut of its own; otherwise one spans each
+            pair of them. If True, the stem also ends in a hardtanh.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
+        feature: "after_bn" or "before_bn": `pooled` is taken after or before the batch norm between
+            pooling and classifier. ITRD never published which one it used; "after_bn" is assumed,
+            because the paper takes its features immediately before the final linear layer.
 
     Raises:
-        ValueError: `feature` is neither.
+        ValueError: `feature` is neither of the two.
     """
 
     def __init__(
@@ -196,13 +209,13 @@ class BinaryResNet(nn.Module):
 
     @property
     def head(self) -> nn.Module:
-        """The classifier, with the batch norm before it where that comes after `pooled`."""
+        """The classifier, preceded by the batch norm if `pooled` is taken before it."""
         return self.linear if self.feature == "after_bn" else nn.Sequential(self.bn2, self.linear)
 
     def schedule(self, progress: float) -> None:
-        """Sets τ for the share of the training that is done, in [0, 1].
+        """Sets τ in all binary convolutions for the given progress of training, in [0, 1].
 
-        It grows exponentially: 0.85 + (0.99 − 0.85)·(e^progress − 1) / (e − 1).
+        τ grows exponentially: 0.85 + (0.99 − 0.85)·(e^progress − 1) / (e − 1).
         """
         start, end = TAU
         tau = start + (end - start) * math.expm1(progress) / math.expm1(1)
@@ -230,7 +243,7 @@ class BinaryResNet(nn.Module):
 def resnet18_1w1a(
     num_classes: int = 10, in_channels: int = 3, *, feature: str = "after_bn"
 ) -> BinaryResNet:
-    """Binary ResNet-18: 16 binary convolutions, a shortcut around each pair."""
+    """Builds the binary ResNet-18: 16 binary convolutions with a shortcut around each pair."""
     return BinaryResNet((64, 128, 256, 512), 2, False, num_classes, in_channels, feature)
 
 
@@ -238,5 +251,5 @@ def resnet18_1w1a(
 def resnet20_1w1a(
     num_classes: int = 10, in_channels: int = 3, *, feature: str = "after_bn"
 ) -> BinaryResNet:
-    """Binary ResNet-20: 18 binary convolutions, a shortcut around each."""
+    """Builds the binary ResNet-20: 18 binary convolutions with a shortcut around each."""
     return BinaryResNet((16, 32, 64), 3, True, num_classes, in_channels, feature)

@@ -1,8 +1,8 @@
 """CIFAR ResNets (He et al., CVPR 2016, section 4.2), with the widths of the CRD benchmark.
 
-A stem and three stages of basic blocks at full, half and quarter size, then global average
-pooling. Parameters are named as in the CRD benchmark (Tian et al., ICLR 2020), so that its
-checkpoints load strictly.
+The networks have a stem and three stages of basic blocks at full, half and quarter size, followed
+by global average pooling. Parameters are named as in the CRD benchmark (Tian et al., ICLR 2020), so
+that its checkpoints load strictly.
 """
 
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the pre-activation sum."""
+        """Returns the sum, before the ReLU."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out: Tensor = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
@@ -40,16 +40,16 @@ class BasicBlock(nn.Module):
 
 @storable("blocks", "widths", "num_classes", "in_channels")
 class CifarResNet(nn.Module):
-    """Stages of `blocks` basic blocks: 2 + 6·blocks layers.
+    """CIFAR ResNet with three stages of `blocks` basic blocks: 2 + 6·blocks layers.
 
     Args:
-        blocks: Basic blocks in each of the three stages.
+        blocks: Number of basic blocks in each of the three stages.
         widths: Channels of the stem and of the three stages.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
 
     Raises:
-        ValueError: There is no block, or not one width for the stem and each stage.
+        ValueError: `blocks` is below 1, or `widths` doesn't have four elements.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class CifarResNet(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.fc
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
@@ -95,65 +95,65 @@ def _stage(blocks: int, channels_in: int, channels: int, stride: int) -> Stage:
 
 @storable("num_classes", "in_channels")
 def resnet8w6(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-8 with 6-12-24 channels: a student small enough for a laptop."""
+    """Builds ResNet-8 with 6-12-24 channels: a student small enough for a laptop."""
     return CifarResNet(1, (6, 6, 12, 24), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet8w24(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-8 with 24-48-96 channels: the teacher of `resnet8w6`."""
+    """Builds ResNet-8 with 24-48-96 channels: the teacher of `resnet8w6`."""
     return CifarResNet(1, (24, 24, 48, 96), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet8(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-8."""
+    """Builds ResNet-8."""
     return CifarResNet(1, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet14(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-14."""
+    """Builds ResNet-14."""
     return CifarResNet(2, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet20(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-20."""
+    """Builds ResNet-20."""
     return CifarResNet(3, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet32(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-32."""
+    """Builds ResNet-32."""
     return CifarResNet(5, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet44(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-44."""
+    """Builds ResNet-44."""
     return CifarResNet(7, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet56(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-56."""
+    """Builds ResNet-56."""
     return CifarResNet(9, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet110(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-110."""
+    """Builds ResNet-110."""
     return CifarResNet(18, (16, 16, 32, 64), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet8x4(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-8, four times as wide but for the stem, which is twice as wide."""
+    """Builds ResNet-8 with stages four times as wide and a stem twice as wide."""
     return CifarResNet(1, (32, 64, 128, 256), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet32x4(num_classes: int = 100, in_channels: int = 3) -> CifarResNet:
-    """ResNet-32, four times as wide but for the stem, which is twice as wide."""
+    """Builds ResNet-32 with stages four times as wide and a stem twice as wide."""
     return CifarResNet(5, (32, 64, 128, 256), num_classes, in_channels)

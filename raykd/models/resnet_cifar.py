@@ -1,8 +1,8 @@
 """The ImageNet ResNets (He et al., CVPR 2016, table 1) with a stem for small images.
 
-A 3×3 stem without pooling and four stages of 64, 128, 256 and 512 channels (four times that for
-bottleneck blocks). Parameters are named as in the CRD benchmark (Tian et al., ICLR 2020), whose
-ResNet-50 teacher loads strictly.
+The networks have a 3×3 stem without pooling and four stages of 64, 128, 256 and 512 channels (four
+times as many with bottleneck blocks). Parameters are named as in the CRD benchmark (Tian et al.,
+ICLR 2020), so that its ResNet-50 teacher loads strictly.
 """
 
 import torch
@@ -31,7 +31,7 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(channels_in, width, stride)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the pre-activation sum."""
+        """Returns the sum, before the ReLU."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
         return torch.add(out, self.shortcut(x))
@@ -55,7 +55,7 @@ class Bottleneck(nn.Module):
         self.shortcut = _shortcut(channels_in, channels, stride)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the pre-activation sum."""
+        """Returns the sum, before the ReLU."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
@@ -72,13 +72,13 @@ def _shortcut(channels_in: int, channels: int, stride: int) -> nn.Sequential:
 
 @storable("block", "blocks", "num_classes", "in_channels")
 class FourStageResNet(nn.Module):
-    """Four stages of residual blocks on a 3×3 stem.
+    """ResNet with a 3×3 stem and four stages of residual blocks.
 
     Args:
-        block: The kind of block.
-        blocks: Blocks in each stage.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        block: Class of the residual blocks.
+        blocks: Number of blocks in each stage.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class FourStageResNet(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.linear
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
@@ -129,17 +129,17 @@ def _stage(
 
 @storable("num_classes", "in_channels")
 def resnet18_cifar(num_classes: int = 100, in_channels: int = 3) -> FourStageResNet:
-    """ResNet-18 for small images: ReCU's full-precision teacher, with 10 classes."""
+    """Builds ResNet-18 for small images; with 10 classes it is ReCU's full-precision teacher."""
     return FourStageResNet(BasicBlock, (2, 2, 2, 2), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet34_cifar(num_classes: int = 100, in_channels: int = 3) -> FourStageResNet:
-    """ResNet-34 for small images."""
+    """Builds ResNet-34 for small images."""
     return FourStageResNet(BasicBlock, (3, 4, 6, 3), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def resnet50_cifar(num_classes: int = 100, in_channels: int = 3) -> FourStageResNet:
-    """ResNet-50 for small images: the CRD benchmark's teacher."""
+    """Builds ResNet-50 for small images: the CRD benchmark's teacher."""
     return FourStageResNet(Bottleneck, (3, 4, 6, 3), num_classes, in_channels)

@@ -1,7 +1,7 @@
 """ShuffleNet (Zhang et al., CVPR 2018) for small images, as in the CRD benchmark.
 
-A 1×1 stem and three stages that each halve the size. Parameters are named as in the CRD benchmark
-(Tian et al., ICLR 2020), so that its checkpoints load strictly.
+The network has a 1×1 stem and three stages that each halve the height and width. Parameters are
+named as in the CRD benchmark (Tian et al., ICLR 2020), so that its checkpoints load strictly.
 """
 
 import torch
@@ -15,29 +15,36 @@ from raykd.storable import storable
 
 
 class ShuffleUnit(nn.Module):
-    """Grouped 1×1, depthwise 3×3 and grouped 1×1 convolutions, and a shortcut (figure 2).
+    """Grouped 1×1, depthwise 3×3 and grouped 1×1 convolutions with a shortcut (figure 2).
 
-    With stride 2 the pooled input is appended to the channels instead of added. Returns the map
-    before the ReLU.
+    With stride 1 the input is added to the result. With stride 2 the average-pooled input is
+    concatenated to it along the channels. The unit returns its map before the last ReLU.
+
+    Args:
+        channels_in: Channels of the input.
+        channels: Channels of the output; with stride 2 those of the pooled input are among them.
+        stride: 2 halves the height and width, 1 keeps them.
+        groups: Groups of the last convolution.
+        first_groups: Groups of the first convolution and of the channel shuffle.
     """
 
     def __init__(
         self, channels_in: int, channels: int, stride: int, groups: int, first_groups: int
     ) -> None:
         super().__init__()
-        made = channels - channels_in if stride == 2 else channels
-        width = made // 4
+        computed = channels - channels_in if stride == 2 else channels
+        width = computed // 4
         self.conv1 = nn.Conv2d(channels_in, width, 1, groups=first_groups, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.shuffle = nn.ChannelShuffle(first_groups)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, groups=width, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, made, 1, groups=groups, bias=False)
-        self.bn3 = nn.BatchNorm2d(made)
+        self.conv3 = nn.Conv2d(width, computed, 1, groups=groups, bias=False)
+        self.bn3 = nn.BatchNorm2d(computed)
         self.stride = stride
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the pre-activation sum, or both parts side by side."""
+        """Returns the sum of both branches (stride 1) or their concatenation (stride 2)."""
         out: Tensor = self.shuffle(F.relu(self.bn1(self.conv1(x)), inplace=True))
         out = F.relu(self.bn2(self.conv2(out)), inplace=True)
         out = self.bn3(self.conv3(out))
@@ -48,14 +55,14 @@ class ShuffleUnit(nn.Module):
 
 @storable("groups", "widths", "blocks", "num_classes", "in_channels")
 class ShuffleNetV1(nn.Module):
-    """A stem of 24 channels and three stages.
+    """ShuffleNet with a stem of 24 channels and three stages.
 
     Args:
-        groups: Groups of the 1×1 convolutions; 1 on the stem.
-        widths: Channels of the stages.
-        blocks: Units in each stage.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        groups: Groups of the 1×1 convolutions; the one that follows the stem has a single group.
+        widths: Channels of each stage.
+        blocks: Number of units in each stage.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class ShuffleNetV1(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.linear
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
@@ -99,5 +106,5 @@ def _stage(blocks: int, channels_in: int, channels: int, groups: int, first_grou
 
 @storable("num_classes", "in_channels")
 def shufflenetv1(num_classes: int = 100, in_channels: int = 3) -> ShuffleNetV1:
-    """ShuffleNet with 3 groups: "ShuffleNetV1" in the CRD benchmark's tables."""
+    """Builds ShuffleNet with 3 groups: "ShuffleNetV1" in the CRD benchmark's tables."""
     return ShuffleNetV1(3, (240, 480, 960), (4, 8, 4), num_classes, in_channels)

@@ -1,7 +1,7 @@
 """ShuffleNet V2 (Ma et al., ECCV 2018) for small images, as in the CRD benchmark.
 
-A 1×1 stem and three stages that each halve the size. Parameters are named as in the CRD benchmark
-(Tian et al., ICLR 2020), so that its checkpoints load strictly.
+The network has a 1×1 stem and three stages that each halve the height and width. Parameters are
+named as in the CRD benchmark (Tian et al., ICLR 2020), so that its checkpoints load strictly.
 """
 
 import torch
@@ -17,7 +17,8 @@ from raykd.storable import storable
 class BasicUnit(nn.Module):
     """Transforms one half of the channels and shuffles it with the other (figure 3c).
 
-    Returns the map before the ReLU, which leaves the other half, never negative, as it is.
+    The unit returns its map before the last ReLU. That ReLU doesn't change the other half, since
+    its values are never negative.
     """
 
     def __init__(self, channels: int) -> None:
@@ -32,7 +33,7 @@ class BasicUnit(nn.Module):
         self.shuffle = nn.ChannelShuffle(2)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Returns the shuffled pre-activation."""
+        """Returns the shuffled map before the ReLU."""
         kept, out = x.chunk(2, dim=1)
         out = F.relu(self.bn1(self.conv1(out)), inplace=True)
         out = self.bn2(self.conv2(out))
@@ -42,7 +43,10 @@ class BasicUnit(nn.Module):
 
 
 class DownUnit(nn.Module):
-    """Halves the size on two branches and shuffles them (figure 3d); without the last ReLU."""
+    """Halves the height and width on two branches and shuffles their channels (figure 3d).
+
+    The unit returns its map before the last ReLU.
+    """
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -62,7 +66,7 @@ class DownUnit(nn.Module):
         self.shuffle = nn.ChannelShuffle(2)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Returns the shuffled pre-activation."""
+        """Returns the shuffled map before the ReLU."""
         left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
         right = F.relu(self.bn3(self.conv3(x)), inplace=True)
         right = self.bn5(self.conv5(self.bn4(self.conv4(right))))
@@ -72,13 +76,13 @@ class DownUnit(nn.Module):
 
 @storable("widths", "blocks", "num_classes", "in_channels")
 class ShuffleNetV2(nn.Module):
-    """A stem of 24 channels, three stages and a last 1×1 convolution.
+    """ShuffleNet V2 with a stem of 24 channels, three stages and a last 1×1 convolution.
 
     Args:
-        widths: Channels of the stages and of the last convolution.
-        blocks: Units in each stage after the one that halves the size.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        widths: Channels of each stage and of the last convolution.
+        blocks: Number of units in each stage, besides the first one, which halves the size.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class ShuffleNetV2(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.linear
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
@@ -120,5 +124,5 @@ def _stage(blocks: int, channels_in: int, channels: int) -> Stage:
 
 @storable("num_classes", "in_channels")
 def shufflenetv2(num_classes: int = 100, in_channels: int = 3) -> ShuffleNetV2:
-    """ShuffleNet V2 1×: "ShuffleNetV2" in the CRD benchmark's tables."""
+    """Builds ShuffleNet V2 1×: "ShuffleNetV2" in the CRD benchmark's tables."""
     return ShuffleNetV2((116, 232, 464, 1024), (3, 7, 3), num_classes, in_channels)

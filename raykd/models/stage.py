@@ -1,4 +1,4 @@
-"""Blocks in a row with a non-linearity after each: what residual families call a stage."""
+"""A stage of a residual network: a sequence of blocks with a non-linearity after each."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 
 class Stage(nn.Sequential):
-    """Blocks that return their map before the non-linearity, which the stage applies.
+    """A sequence of blocks whose non-linearity is applied by the stage instead of the block.
+
+    So the last map is available both before and after its non-linearity.
 
     Args:
         blocks: The blocks, first to last.
-        activation: The non-linearity after each block; not in place, since both sides are kept.
+        activation: The non-linearity after each block. It must not work in place, since the map
+            before it is returned too.
     """
 
     def __init__(self, *blocks: nn.Module, activation: Callable[[Tensor], Tensor] = F.relu) -> None:
@@ -22,7 +25,7 @@ class Stage(nn.Sequential):
     def forward(
         self, x: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B D h w"]]:
-        """Returns the map after the last block's non-linearity and the same before it."""
+        """Returns the last block's map after the non-linearity, and the same map before it."""
         preact = x
         for block in self:
             preact = block(x)

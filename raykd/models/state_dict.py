@@ -1,4 +1,7 @@
-"""The state dict in a checkpoint: found wherever its author put it, or why it can't be taken."""
+"""Finds a network's state dict in a checkpoint file, under any key and with any common prefix.
+
+If there is none that fits the network, the error says why.
+"""
 
 import pickle
 import re
@@ -16,11 +19,17 @@ from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 KEYS = ("state_dict", "model_state_dict", "model", "net")
-"""Where checkpoints usually keep a network's state; named in messages, any other key will do."""
+"""Keys under which checkpoints usually keep a network's state.
+
+They are only named as examples in messages; a state is found under any other key too.
+"""
+
 WRAPPERS = ("_orig_mod", "module")
-"""Parts that `torch.compile` and `DataParallel` put into names, at the front or further in."""
+"""Parts that `torch.compile` and `DataParallel` insert into names, at the front or further in."""
+
 LISTED = 5
-"""Number of names in a message."""
+"""Largest number of names in a message; the others are left out for brevity."""
+
 BEGINNINGS = {
     b"version https://git-lfs": "it is a pointer of Git LFS and not the file; run `git lfs pull`",
     b"\x89HDF": "it is an HDF5 file, as Keras writes them",
@@ -30,6 +39,8 @@ BEGINNINGS = {
     b"\x08": "it is a protocol buffer, as ONNX and TensorFlow write them",
     b"{": "it is JSON text, such as the index of a model in several files",
 }
+"""First bytes of files that are no checkpoints, and the text that an error gives for them."""
+
 READING_ERRORS = (
     pickle.UnpicklingError,
     OSError,
@@ -44,18 +55,18 @@ READING_ERRORS = (
     struct.error,
     zipfile.BadZipFile,
 )
-"""What `torch.load`, its unpickler and the reader of safetensors raise at damaged files."""
+"""Exceptions that `torch.load`, its unpickler or the safetensors reader raise for damaged files."""
 
 
 def read_content(data: bytes, name: str) -> Any:
-    """Returns what a safetensors file or a checkpoint of `torch.save` holds, running no code.
+    """Returns the content of a safetensors file or a `torch.save` checkpoint, without running code.
 
     Args:
-        data: The file.
-        name: Of the file, for messages.
+        data: Content of the file.
+        name: Name of the file, for messages.
 
     Raises:
-        ValueError: It is another kind of file, damaged, or holds more than plain values.
+        ValueError: The file is of another kind, is damaged, or holds more than plain values.
     """
     if data[6:9] == b"\0\0{":  # a safetensors file begins with the length of its JSON header
         try:
@@ -72,14 +83,21 @@ def read_content(data: bytes, name: str) -> Any:
 
 
 def fitting_state(model: nn.Module, content: Any, name: str) -> dict[str, Tensor]:
-    """Returns the tensors in a file's content that are the model's state, under its names.
+    """Returns the state dict in a file's content that fits the model, under the model's names.
 
-    They may lie under any key, and their names may begin with the names of modules that were
-    wrapped around the network. A count of batches that old files lack is taken from `model`.
+    The state may be under any key, and its names may begin with the names of modules that were
+    wrapped around the network. If a file has no batch norm counters (`num_batches_tracked`), as
+    old files do, they are taken from `model`.
+
+    Args:
+        model: Network whose state is wanted.
+        content: Content of the file, as `read_content` returns it.
+        name: Name of the file, for messages.
 
     Raises:
-        ValueError: There are none or several, or they aren't the model's; says which are missing,
-            unexpected, of another shape or type, or not finite.
+        ValueError: The content holds no state dict, several different ones that fit, or none that
+            fits; the message says which tensors are missing, unexpected, of another shape or type,
+            or not finite.
     """
     expected: dict[str, Tensor] = model.state_dict()
     found = {path: _renamed(state, expected) for path, state in _states(content, "", set())}
@@ -113,7 +131,7 @@ def fitting_state(model: nn.Module, content: Any, name: str) -> dict[str, Tensor
 
 
 def _other_kind(data: bytes) -> str:
-    """Says what a file is that `torch.save` did not write; "" where it may have."""
+    """Describes a file that `torch.save` can't have written; returns "" if it may have."""
     start = data[:512].lstrip().lower()
     if not data:
         return "it is empty"
@@ -137,7 +155,10 @@ def _other_kind(data: bytes) -> str:
 
 
 def _why_not_unpickled(data: bytes, said: str) -> str:
-    """Names what stands in a pickle beside tensors, in the place of `torch.load`'s advice."""
+    """Returns the reason why a pickle can't be read, such as the objects in it beside tensors.
+
+    It replaces the advice of `torch.load`, whose message is `said`.
+    """
     unknown = re.findall(r"GLOBAL ([\w.]+)", said)
     if zipfile.is_zipfile(BytesIO(data)):
         with suppress(*READING_ERRORS):
@@ -173,7 +194,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _states(content: Any, path: str, seen: set[int]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yields the tensors of each mapping that has some, by the path of keys that leads to it."""
+    """Yields each nested mapping that has tensors: the path of keys to it, and its tensors."""
     if not isinstance(content, Mapping) or id(content) in seen:
         return
     seen.add(id(content))  # a mapping may hold itself
@@ -185,7 +206,7 @@ def _states(content: Any, path: str, seen: set[int]) -> Iterator[tuple[str, dict
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is a tensor whose numbers are there."""
+    """Returns True for a dense, unquantised tensor that holds its values (not on `meta`)."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -194,7 +215,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _renamed(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Takes wrappers' parts, and parts that all names begin with, off where names then fit."""
+    """Removes parts of names that wrappers added, where more names then match the model's.
+
+    Tried are the parts in `WRAPPERS`, at any place, and a first part that all names share.
+    """
     best = state
     while True:
         for parts in ({name: _unwrapped(name) for name in state}, _without_first(state)):
@@ -212,7 +236,7 @@ def _unwrapped(name: str) -> str:
 
 
 def _without_first(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Returns all names without the part that they begin with; {} where it isn't one for all."""
+    """Returns each name without its first part, by name; {} if not all share that part."""
     if len({name.partition(".")[0] for name in state}) != 1:
         return {}
     shorter = {name: name.partition(".")[2] for name in state}
@@ -222,7 +246,7 @@ def _without_first(state: Mapping[str, Tensor]) -> dict[str, str]:
 def _differences(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> dict[str, list[str]]:
-    """Returns what keeps a state from being the expected one, by kind."""
+    """Returns the differences between a state and the expected one, by kind; {} if it fits."""
     both = [(key, state[key], tensor) for key, tensor in expected.items() if key in state]
     uncounted = {key for key in expected if key.endswith("num_batches_tracked")}
     lacks = [key for key in expected if key not in state]

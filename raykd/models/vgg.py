@@ -1,7 +1,8 @@
 """VGG (Simonyan and Zisserman, ICLR 2015) with batch norm and one linear layer, for small images.
 
-As in the CRD benchmark (Tian et al., ICLR 2020), whose checkpoints load strictly. `find("vgg13")`
-means these; torchvision's are `raykd.models.imagenet.torchvision_model("vgg13_bn")`.
+The networks are those of the CRD benchmark (Tian et al., ICLR 2020), whose checkpoints load
+strictly. `find("vgg13")` returns one of these; for torchvision's, use
+`raykd.models.imagenet.torchvision_model("vgg13_bn")`.
 """
 
 import torch.nn.functional as F
@@ -15,15 +16,16 @@ from raykd.storable import storable
 
 @storable("convs", "num_classes", "in_channels")
 class VGG(nn.Module):
-    """A stem of 64 channels and four stages of 128, 256, 512 and 512.
+    """VGG with a stem of 64 channels and four stages of 128, 256, 512 and 512 channels.
 
-    The stem and the first two stages halve the size after them; the third does so only for images
-    of 64 pixels or more, so that 32 pixels end as 4 × 4.
+    Max pooling halves the height and width after the stem and after each of the first two stages.
+    After the third stage it does so only for images of 64 pixels or more, so that an image of
+    32 × 32 pixels has a last map of 4 × 4.
 
     Args:
-        convs: Convolutions in the stem and in each stage.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        convs: Number of convolutions in the stem and in each stage.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class VGG(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.classifier
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
@@ -63,7 +65,7 @@ class VGG(nn.Module):
 
 
 def _block(convs: int, channels_in: int, channels: int) -> nn.Sequential:
-    """3×3 convolutions with batch norm, and a ReLU after each but the last."""
+    """Returns 3×3 convolutions with batch norm, and with a ReLU after each except the last."""
     layers: list[nn.Module] = []
     for i in range(convs):
         conv = nn.Conv2d(channels if i else channels_in, channels, 3, padding=1)
@@ -73,29 +75,29 @@ def _block(convs: int, channels_in: int, channels: int) -> nn.Sequential:
 
 @storable("num_classes", "in_channels")
 def vgg8(num_classes: int = 100, in_channels: int = 3) -> VGG:
-    """VGG-8: one convolution in each stage."""
+    """Builds VGG-8, with one convolution in the stem and in each stage."""
     return VGG((1, 1, 1, 1, 1), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def vgg11(num_classes: int = 100, in_channels: int = 3) -> VGG:
-    """VGG-11."""
+    """Builds VGG-11."""
     return VGG((1, 1, 2, 2, 2), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def vgg13(num_classes: int = 100, in_channels: int = 3) -> VGG:
-    """VGG-13."""
+    """Builds VGG-13."""
     return VGG((2, 2, 2, 2, 2), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def vgg16(num_classes: int = 100, in_channels: int = 3) -> VGG:
-    """VGG-16."""
+    """Builds VGG-16."""
     return VGG((2, 2, 3, 3, 3), num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def vgg19(num_classes: int = 100, in_channels: int = 3) -> VGG:
-    """VGG-19."""
+    """Builds VGG-19."""
     return VGG((2, 2, 4, 4, 4), num_classes, in_channels)

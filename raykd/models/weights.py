@@ -1,4 +1,4 @@
-"""Weights from files: the CRD benchmark's checkpoints, torchvision's, raykd's own, anyone's."""
+"""Loads weights from files: the CRD benchmark's, torchvision's, raykd's own or anyone else's."""
 
 import hashlib
 from pathlib import Path
@@ -13,18 +13,19 @@ from raykd.store.errors import StoreError, UnavailableError
 def load_weights(
     model: nn.Module, source: str | Path | bytes, *, sha256: str | None = None
 ) -> None:
-    """Loads weights into `model`, every tensor and no other.
+    """Loads weights into `model`; the file must have every tensor of its state and no other.
 
     Args:
         model: The network.
-        source: A path, `s3://…`, or the file's bytes. The file holds safetensors, or a state
-            dict as `torch.save` writes it, bare or under any key of a checkpoint; see
-            `raykd.models.state_dict` for what is understood.
-        sha256: What the file's SHA-256 must be, in hexadecimal.
+        source: Path or `s3://…` address of the file, or its bytes. The file is in safetensors
+            format, or `torch.save` wrote a state dict into it, bare or under any key of a
+            checkpoint; see `raykd.models.state_dict` for details.
+        sha256: Expected SHA-256 of the file, in hexadecimal; by default it is not checked.
 
     Raises:
-        ValueError: The file can't be read, isn't the expected one, holds no weights, or its
-            tensors aren't the model's or aren't finite; says which.
+        UnavailableError: The storage fails; the same call may succeed later.
+        ValueError: The file can't be read, has another SHA-256, holds no weights, or has tensors
+            that don't fit the model or aren't finite; the message says which.
     """
     name = "the given bytes" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else _read(name)
@@ -39,11 +40,11 @@ def load_weights(
 
 def _read(uri: str) -> bytes:
     refuse_credentials(uri, "the address of the weights")
-    from raykd.store.folder import read_file  # not needed where weights come as bytes
+    from raykd.store.folder import read_file  # imported here: not needed if the weights are bytes
 
     try:
         return read_file(uri)
-    except UnavailableError as error:  # the same may succeed later: a study waits for it
+    except UnavailableError as error:  # kept apart: it may succeed later, so a study waits for it
         raise UnavailableError(f"the weights {uri} can't be read: {error}") from error
     except StoreError as error:
         raise ValueError(f"the weights {uri} can't be read: {error}") from error

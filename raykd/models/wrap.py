@@ -1,4 +1,4 @@
-"""Any `torch.nn.Module` as a raykd model, by naming where its features are."""
+"""Turns any `torch.nn.Module` into a raykd model, given the names of the nodes of its features."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -13,9 +13,17 @@ from raykd.models.output import Output
 
 
 class Wrapped(nn.Module):
-    """A traced module that returns an `Output`; made by `wrap`.
+    """A traced module that returns an `Output`; `wrap` makes it.
 
-    Its state has the names of the module that it was made of, so weights move both ways.
+    Its state dict has the same names as that of the original module, so weights can be loaded from
+    one into the other.
+
+    Args:
+        extractor: Traced module that returns the outputs of the named nodes.
+        stages: Names of the nodes that are the stages.
+        preacts: Names of the nodes that are the stages before their non-linearity.
+        pooled: Name of the node of the penultimate features.
+        head: Name of the last layer.
     """
 
     def __init__(
@@ -38,7 +46,7 @@ class Wrapped(nn.Module):
         return self.extractor.get_submodule(self.nodes[3])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Wrapped":
-        # Torchvision's extractor comes out of a copy in training mode, whatever it was in.
+        # Copying torchvision's extractor sets it to training mode, whatever mode it was in.
         extractor = deepcopy(self.extractor, memo).train(self.extractor.training)
         twin = Wrapped(extractor, *self.nodes)
         memo[id(self)] = twin
@@ -48,7 +56,7 @@ class Wrapped(nn.Module):
         return twin
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Output:
-        """Runs the network."""
+        """Runs the network and returns the named features."""
         found = self.extractor(x)
         stages, preacts, pooled, head = self.nodes
         return Output(
@@ -69,19 +77,21 @@ def wrap(
 ) -> Wrapped:
     """Makes a raykd model of a module that returns logits, by torchvision's feature extraction.
 
-    Names are those of `torchvision.models.feature_extraction.get_graph_node_names(module)`: a
-    submodule's path stands for its output. The result shares the module's parameters; the
-    module's in-place activations become ordinary ones, since a feature must not be overwritten.
+    Nodes have the names that `torchvision.models.feature_extraction.get_graph_node_names(module)`
+    returns; the path of a submodule stands for its output. The result shares its parameters with
+    `module`. In-place activations of `module` are changed to ordinary ones, because they would
+    overwrite features.
 
     Args:
         module: The network.
-        stages: Where the map after each stage is, first to last.
-        head: The last layer, whose output is the logits.
-        pooled: The penultimate features; by default what `head` receives.
-        preacts: The `stages` before their last non-linearity, where a method needs them.
+        stages: Names of the nodes with the map after each stage, first to last.
+        head: Name of the last layer, whose output is the logits.
+        pooled: Name of the node with the penultimate features; by default the input of `head`.
+        preacts: Names of the nodes with the `stages` before their last non-linearity, for methods
+            that need them.
 
     Raises:
-        ValueError: A name isn't there, `head` doesn't turn `pooled` into the logits, or the
+        ValueError: The module has no node of a given name, `head` doesn't receive `pooled`, or the
             module can't be traced.
     """
     leaf = _head(module, head)
@@ -144,6 +154,7 @@ def _check_head(extractor: fx.GraphModule, pooled: str, head: str) -> None:
 
 
 def _bare_names(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Removes `extractor.` from the names of a state dict that is being saved."""
     inner = f"{prefix}extractor."
     for name in list(state):
         if name.startswith(prefix):
@@ -151,5 +162,6 @@ def _bare_names(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -
 
 
 def _full_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Inserts `extractor.` into the names of a state dict that is being loaded."""
     for name in [name for name in state if name.startswith(prefix)]:
         state[f"{prefix}extractor.{name.removeprefix(prefix)}"] = state.pop(name)

@@ -1,8 +1,8 @@
 """Wide residual networks (Zagoruyko and Komodakis, BMVC 2016), as in the CRD benchmark.
 
-Normalisation and ReLU stand before each convolution, so a stage's map is the raw sum of its last
-block; the next batch norm gives `preacts`. Parameters are named as in the CRD benchmark (Tian et
-al., ICLR 2020), so that its checkpoints load strictly.
+Batch norm and ReLU come before each convolution, so a stage's map is the sum that its last block
+returns, and `preacts` are these maps after the next batch norm. Parameters are named as in the CRD
+benchmark (Tian et al., ICLR 2020), so that its checkpoints load strictly.
 """
 
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ class WideBlock(nn.Module):
 
 
 class WideStage(nn.Module):
-    """Blocks in a row, the first of which changes channels and size."""
+    """A sequence of blocks, the first of which changes the number of channels and the size."""
 
     def __init__(self, blocks: int, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -61,13 +61,15 @@ class WideStage(nn.Module):
 
 @storable("depth", "widen_factor", "num_classes", "in_channels")
 class WideResNet(nn.Module):
-    """A stem of 16 channels and three stages of 16, 32 and 64 times `widen_factor`.
+    """A wide ResNet: a stem of 16 channels and three stages.
+
+    The stages have 16, 32 and 64 times `widen_factor` channels.
 
     Args:
-        depth: Number of convolutions, 4 + 6·blocks.
-        widen_factor: How many times as wide as a CIFAR ResNet.
-        num_classes: Width of the classifier.
-        in_channels: 3 for colour images, 1 for grey ones.
+        depth: Nominal number of layers, 4 + 6·blocks for `blocks` blocks in each stage.
+        widen_factor: Number of channels relative to a CIFAR ResNet.
+        num_classes: Number of classes, the width of the classifier.
+        in_channels: Number of input channels: 3 for colour images, 1 for grey ones.
 
     Raises:
         ValueError: No whole number of blocks gives `depth`.
@@ -92,11 +94,11 @@ class WideResNet(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The classifier."""
+        """The classifier, which turns `pooled` into `logits`."""
         return self.fc
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Output:
-        """Runs the network; `stages` are the raw sums, `preacts` the same after batch norm."""
+        """Runs the network; `preacts` are the `stages` after the next batch norm."""
         f1, _ = self.block1(self.conv1(x))
         f2, preact1 = self.block2(f1)
         f3, preact2 = self.block3(f2)
@@ -107,23 +109,23 @@ class WideResNet(nn.Module):
 
 @storable("num_classes", "in_channels")
 def wrn_16_1(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
-    """WRN-16-1."""
+    """Builds WRN-16-1 (depth 16, widen factor 1)."""
     return WideResNet(16, 1, num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def wrn_16_2(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
-    """WRN-16-2."""
+    """Builds WRN-16-2 (depth 16, widen factor 2)."""
     return WideResNet(16, 2, num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def wrn_40_1(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
-    """WRN-40-1."""
+    """Builds WRN-40-1 (depth 40, widen factor 1)."""
     return WideResNet(40, 1, num_classes, in_channels)
 
 
 @storable("num_classes", "in_channels")
 def wrn_40_2(num_classes: int = 100, in_channels: int = 3) -> WideResNet:
-    """WRN-40-2."""
+    """Builds WRN-40-2 (depth 40, widen factor 2)."""
     return WideResNet(40, 2, num_classes, in_channels)
