@@ -1,4 +1,4 @@
-"""Hyperparameter studies for knowledge distillation: names load on first use (PEP 562)."""
+"""Hyperparameter studies for knowledge distillation; names are imported on first use (PEP 562)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -25,5 +25,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Lists the lazy names too."""
+    """Returns all names, including those that are not imported yet."""
     return sorted({*globals(), *_HOME})

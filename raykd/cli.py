@@ -1,4 +1,4 @@
-"""The command line: `raykd <command> …`, also as `python -m raykd.cli`."""
+"""The command line of raykd: `raykd <command> …`, or `python -m raykd.cli <command> …`."""
 
 from typing import Annotated
 
@@ -36,7 +36,7 @@ def main(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Asks results of knowledge distillation studies, and does what belongs around them."""
+    """Queries results of knowledge distillation studies, exports students and checks clusters."""
 
 
 @app.command()
@@ -47,7 +47,7 @@ def pack(
     destination: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix.")],
     shard_images: Annotated[int, typer.Option(min=1, help="Images in a shard.")] = 1024,
 ) -> None:
-    """Packs a folder of images into Parquet shards; run again, it goes on where it stopped."""
+    """Packs a folder of images into Parquet shards; the same command continues after a stop."""
     from raykd.data.pack import pack as pack_images  # imports torch; the other commands do not
 
     columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -72,9 +72,9 @@ def doctor(
     data: Annotated[str, typer.Option(help="A folder that every node must be able to read.")] = "",
     gpus: Annotated[bool, typer.Option("--gpus", help="The study needs GPUs.")] = False,
 ) -> None:
-    """Looks for what usually goes wrong on a cluster, before it costs anything.
+    """Looks for the usual faults of a cluster, before a study is started.
 
-    Ends with 1 if anything has to be mended.
+    The exit status is 1 if there is any fault.
     """
     from raykd.runtime.doctor import Requirements, examine  # imports torch and ray
 

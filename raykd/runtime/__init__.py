@@ -1,1 +1,1 @@
-"""Ray: runs cohorts on a cluster, and looks after the cluster. No other room imports Ray."""
+"""Runs cohorts on a Ray cluster and examines the cluster. No other package imports Ray."""

@@ -1,4 +1,4 @@
-"""Entry points of Ray's processes: a cohort in a Tune actor, or in the workers of Ray Train."""
+"""Entry points of Ray's processes, which train a cohort in a Tune actor or Ray Train workers."""
 
 import os
 import tempfile
@@ -25,10 +25,11 @@ LOST = "lost.txt"
 """Name of a file beside a cohort's checkpoints that says why none of its workers can continue."""
 
 START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+"""Environment variable with the time that Ray Train waits for its workers, in seconds."""
 
 
 def in_actor(config: dict[str, Any], runner: DistillationRunner) -> None:
-    """Trains a cohort in this process, a Tune actor that is used again for the next one."""
+    """Trains a cohort in this process, a Tune actor that Tune reuses for the next cohort."""
     enter(runner.directory)
     with PreemptionNotice() as preempted:
         for report in _reports(runner, config["plan"], WorkerContext(preempted=preempted)):
@@ -40,12 +41,19 @@ def with_train(
 ) -> None:
     """Trains a cohort with Ray Train, from a Tune actor that only waits for it.
 
-    Ray Train starts its workers again a few times, whatever they ended by. Trials that fail take up
-    some of these tries, so there are as many rounds of them as it takes for every trial to fail.
+    Ray Train starts its workers again a few times, whatever ended them. Failing trials use up some
+    of these restarts. Ray Train is therefore run again as long as each run ends with more failed
+    trials than the one before.
+
+    Args:
+        config: Tune's configuration of the trial; its `plan` is the cohort.
+        runner: Trains the cohort in each worker.
+        count: Number of workers, or the smallest and the largest number for elastic training.
+        gpus: Number of GPUs of each worker.
     """
     plan: CohortPlan = config["plan"]
     folder = runner.checkpoints(plan)
-    folder.delete(LOST)  # of an earlier run: what was wrong may have been corrected
+    folder.delete(LOST)  # left by an earlier run, whose fault may have been corrected
     failed = len(folder.list("failed"))
     while True:
         try:
@@ -62,13 +70,13 @@ def _train(
 ) -> None:
     """Runs Ray Train once.
 
-    The run's own folder is empty but for Ray's bookkeeping: the cohort goes on from raykd's
-    checkpoints, whichever node it is restarted on.
+    The run's own folder contains nothing but Ray's bookkeeping. The cohort continues from raykd's
+    checkpoints in the store, on whichever node it is restarted.
     """
     report: Any = TuneReportCallback()
-    elastic: Any = count  # Ray's own annotation knows of no pair
-    # A cloud's GPU machine takes minutes to boot. Elastic workers take what is there; Ray counts a
-    # node that has just died among it, until they have waited for that one in vain.
+    elastic: Any = count  # Ray's annotation does not include pairs
+    # A cloud's GPU machine takes minutes to boot. Elastic workers start on the nodes that are up;
+    # Ray counts a node that has just died among these until the wait for it has timed out.
     os.environ.setdefault(START_SECONDS, "900" if isinstance(count, int) else "20")
     resources = {"CPU": runner.cpus, **({"GPU": gpus} if gpus else {})}
     with tempfile.TemporaryDirectory() as folder:
@@ -88,6 +96,7 @@ def _train(
 
 
 def _in_worker(config: dict[str, Any]) -> None:
+    """Trains a cohort in one worker of Ray Train."""
     runner: DistillationRunner = config["runner"]
     enter(runner.directory)
     lost = runner.checkpoints(config["plan"])
@@ -110,40 +119,40 @@ def _in_worker(config: dict[str, Any]) -> None:
 def _reports(
     runner: DistillationRunner, plan: CohortPlan, context: WorkerContext
 ) -> Iterator[dict[str, Any]]:
-    """Yields reports for Tune: the rows of each epoch, or why no try of this cohort can succeed.
+    """Yields reports for Tune: the rows of each epoch, or the reason why no retry can succeed.
 
     Raises:
-        RestartError: The cohort goes on in another process.
-        Exception: Another try may succeed; see `of_machine`.
+        RestartError: The cohort must continue in another process.
+        Exception: A retry may succeed; see `of_machine`.
     """
     try:
         for rows in runner.run(plan, context):
             yield {"rows": [asdict(row) for row in rows]}
     except (RestartError, RayError):
         raise
-    except Exception as error:  # the code of data and teacher may raise anything
+    except Exception as error:  # the user's data set and teacher may raise anything
         if of_machine(error):
             raise
         runner.forget()
         why = reason(error)
-        if context.world_size > 1:  # the others wait for this one; started again, all read this
+        if context.world_size > 1:  # the others wait for this one; after a restart all read LOST
             runner.checkpoints(plan).write(LOST, why.encode())
             raise RestartError(why) from None
         yield {"rows": [], "lost": why}
 
 
 def prepare_teacher(runner: DistillationRunner) -> Iterator[dict[str, Any]]:
-    """Yields what `DistillationRunner.prepare_teacher` does.
+    """Prepares the teacher with `DistillationRunner.prepare_teacher` and yields its reports.
 
     Raises:
-        TeacherError: Its training failed, or the code of network or data raised an exception.
+        TeacherError: The training failed, or the network or the data set raised an exception.
     """
     enter(runner.directory)
     try:
         yield from runner.prepare_teacher()
     except TeacherError:
         raise
-    except Exception as error:  # the code of network and data may raise anything
+    except Exception as error:  # the user's network and data set may raise anything
         if of_machine(error):
             raise
         raise TeacherError(f"the teacher can't be made ready: {reason(error)}") from error

@@ -1,4 +1,4 @@
-"""Ray's token authentication: whether a cluster lets this machine in."""
+"""Checks of Ray's token authentication: that a cluster accepts this machine."""
 
 import os
 from typing import Any
@@ -14,6 +14,7 @@ from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
 MESSAGES: Any = gcs_service_pb2  # made by protobuf, which mypy does not look into
 SECONDS = 10.0
+"""Timeout of the request to the cluster, in seconds."""
 WHAT_TO_SET = (
     "set RAY_AUTH_MODE=token, and put the cluster's token into RAY_AUTH_TOKEN or ~/.ray/auth_token"
     " (`ray get-auth-token` on the head prints it)"
@@ -21,18 +22,19 @@ WHAT_TO_SET = (
 
 
 def check_token(address: str | None, *, named: bool) -> None:
-    """Asks a cluster for its id, which needs the token; Ray itself tries for 20 seconds.
+    """Checks that a cluster accepts this machine's token, by a request for the cluster's id.
 
-    A cluster that was started while ~/.ray/auth_token was there asks for that token, and the
-    first local study writes this file. `ray.init` uses it by itself only for a cluster that
-    nobody named.
+    `ray.init` would try for 20 seconds. A cluster that was started while ~/.ray/auth_token existed
+    asks for that token, and the first local study writes this file. `ray.init` uses the file by
+    itself only if neither RAY_ADDRESS nor an option names the cluster.
 
     Args:
-        address: Its `host:port`; there is nothing to ask where it is None or has a scheme.
-        named: Whether RAY_ADDRESS or an option names it.
+        address: Address of the cluster, `host:port`. Nothing is checked if it is None or has a
+            scheme.
+        named: True if RAY_ADDRESS or an option names the cluster.
 
     Raises:
-        PermissionError: It refuses this machine; says what to set.
+        PermissionError: The cluster refuses this machine; the message says what to set.
     """
     if address is None or "://" in address:
         return

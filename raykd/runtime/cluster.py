@@ -1,4 +1,4 @@
-"""The Ray cluster that a study runs on: one that is there, or one of its own."""
+"""The Ray cluster that a study runs on: an existing one, or a local one of its own."""
 
 import logging
 import os
@@ -23,20 +23,23 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
+"""Environment variables that silence Ray's own output; values that are already set stay."""
 RAY_FOLDER_BYTES = 39
-"""Longest path of Ray's temporary folder, below which Ray's sockets have 64 bytes more.
+"""Largest length of the path of Ray's temporary folder, in bytes.
 
-A socket's path has at most 107 bytes, or 103 on macOS.
+Ray's sockets lie in this folder and add up to 64 bytes; a socket's path has at most 107 bytes, or
+103 on macOS.
 """
 
 
 def named(given: str | None = None) -> str | None:
-    """The address of the cluster that Ray would join, or None where it would start one here.
+    """Returns the address of the cluster that Ray would join, or None if it would start one here.
 
-    It is what is given, otherwise `RAY_ADDRESS`, otherwise of the last `ray start` on this machine.
+    It is the given address, or else `RAY_ADDRESS`, or else the cluster of the last `ray start` on
+    this machine.
 
     Raises:
-        ConnectionError: Nobody listens there; Ray itself would try for minutes.
+        ConnectionError: Nothing listens at the address; Ray itself would try for minutes.
     """
     wanted = given or os.environ.get(ADDRESS) or None
     by = "" if given else f", which {ADDRESS} names" if wanted else ", the last `ray start` here"
@@ -55,15 +58,15 @@ def named(given: str | None = None) -> str | None:
 
 
 def own_folders() -> dict[str, Any]:
-    """Returns the options of `ray.init` that give a local cluster folders of this user alone.
+    """Returns options of `ray.init` that put a local cluster's files into private folders.
 
-    Ray makes its own temporary folder, with all logs, readable and writable for everyone, so that
-    it lies within one that is not. That is below RAY_TMPDIR or TMPDIR, or below `/tmp` where their
-    paths are too long for sockets, as those that batch systems give a job often are; large objects
-    are put below TMPDIR even then.
+    Ray makes its temporary folder, with all logs, readable and writable for everyone. The options
+    therefore place it in a folder that only this user can enter. That folder lies in RAY_TMPDIR or
+    TMPDIR or, if their paths are too long for sockets (as in jobs of many batch systems), in `/tmp`
+    or `/var/tmp`. Spilled objects go to RAY_TMPDIR or TMPDIR even then.
 
     Raises:
-        ValueError: There is no such folder that can be written to.
+        ValueError: No such folder can be written to.
     """
     wanted = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     for parent in dict.fromkeys([wanted, "/tmp", "/var/tmp"]):
@@ -83,10 +86,10 @@ def own_folders() -> dict[str, Any]:
 
 
 def _is_own(folder: Path) -> bool:
-    """Makes a folder that no other user can look into; False where that is not possible."""
+    """Makes a folder that no other user can enter; returns False if that is not possible."""
     try:
         folder.mkdir(0o700, exist_ok=True)
-        found = folder.lstat()  # anyone may have put something in its place
+        found = folder.lstat()  # another user may have put something in its place
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             return False
         folder.chmod(0o700)
@@ -98,10 +101,11 @@ def _is_own(folder: Path) -> bool:
 def _leave_keys_out() -> None:
     """Keeps Tune from copying AWS keys into the runtime environments of its actors.
 
-    Ray writes those to logs that everyone can read. Processes on this machine inherit the keys
-    without that; nodes of a cluster have a role, a profile or an environment of their own.
+    Ray writes runtime environments to logs that everyone can read. Processes on this machine
+    inherit the keys anyway; nodes of a cluster have a role, a profile or an environment of their
+    own.
     """
-    from ray.tune.execution import class_cache  # takes seconds; `named` alone does without
+    from ray.tune.execution import class_cache  # takes seconds, and `named` does not need it
 
     keys = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(keys)
@@ -109,16 +113,17 @@ def _leave_keys_out() -> None:
 
 @contextmanager
 def cluster(*, dashboard: bool) -> Iterator[bool]:
-    """The named cluster, or a local one for as long as the study runs.
+    """Connects to the named cluster, or starts a local one, while the `with` block runs.
 
     Args:
-        dashboard: Whether a local one has a dashboard.
+        dashboard: True to start a local cluster with a dashboard.
 
     Yields:
-        Whether it is a local one.
+        True if the cluster is a local one that was started here.
 
     Raises:
-        ValueError: The named one does not answer, or there is no folder for a local one.
+        ValueError: The named cluster does not answer or refuses this machine, or there is no folder
+            for a local one.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     _leave_keys_out()

@@ -1,4 +1,4 @@
-"""What usually goes wrong on a cluster, found before it costs anything."""
+"""`raykd doctor`: looks for the usual faults of a cluster before a study is started."""
 
 import logging
 import os
@@ -22,9 +22,14 @@ from raykd.runtime.working_directory import deleted_with_job, enter
 from raykd.store import Folder, StoreError, open_store
 
 PACKAGES = ("ray", "torch", "torchvision", "optuna", "pyarrow", "botocore", "numpy")
+"""Packages that must have the same version on all nodes and this machine."""
 CLOCK_SECONDS = 5.0
-"""S3 refuses requests that are 15 minutes off; leases of a study compare times of seconds."""
+"""Largest accepted difference of two clocks, in seconds.
+
+S3 refuses requests whose time is 15 minutes off, and leases of a study compare times of seconds.
+"""
 NODE_SECONDS = 180.0
+"""Time that a node has to examine itself, in seconds."""
 FROM_WITHIN = (
     "give the head's host:6379 from within its network, or run this as a job: `ray job submit"
     " --address http://<head>:8265 -- raykd doctor`"
@@ -35,11 +40,11 @@ Level = Literal["ok", "fault"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's.
+    """One line of the doctor's output.
 
     Attributes:
-        level: Whether it is in order.
-        text: What was found, and what to do where that is not in order.
+        level: `ok` or `fault`.
+        text: Description of the finding and, for a fault, the remedy.
     """
 
     level: Level
@@ -48,14 +53,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a study will need.
+    """Requirements of the study that is to run on the cluster.
 
     Attributes:
-        address: Of the cluster; None for the one that the environment names, or a local one.
-        storage: Where results go; not checked where empty.
-        data: A path that every node must be able to read; not checked where empty.
-        gpus: Whether the study needs GPUs.
-        directory: What relative paths refer to.
+        address: Address of the cluster; None for the one that the environment names, or a local
+            one.
+        storage: Folder or address for the results; not checked if empty.
+        data: Path that every node must be able to read; not checked if empty.
+        gpus: True if the study needs GPUs.
+        directory: Folder that relative paths start from.
     """
 
     address: str | None = None
@@ -67,7 +73,16 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a process found out about the machine that it runs on."""
+    """Condition of one machine, as a process on it sees it.
+
+    Attributes:
+        host: Host name.
+        python: Version of Python, such as `3.11`.
+        versions: Versions of the packages in `PACKAGES`.
+        time: Time of the machine's clock, in seconds since the epoch.
+        gpus: Number of GPUs that torch sees.
+        faults: Descriptions of the faults found.
+    """
 
     host: str
     python: str
@@ -78,9 +93,10 @@ class Condition:
 
 
 def examine(wishes: Requirements) -> Iterator[Finding]:
-    """Yields what it finds; a cluster that can't be reached ends it.
+    """Examines this machine and the cluster, and yields the findings.
 
-    Nothing is started on the cluster but one task of no CPUs on each node that is up.
+    It starts nothing on the cluster but one task without CPUs on each node that is up. If the
+    cluster can't be reached, that is the last finding.
     """
     here = condition(wishes, on_node=False)
     yield from (Finding("fault", f"this machine: {fault}") for fault in here.faults)
@@ -116,7 +132,7 @@ def examine(wishes: Requirements) -> Iterator[Finding]:
 
 
 def condition(wishes: Requirements, *, on_node: bool = True) -> Condition:
-    """Looks at this machine: versions, clock, GPUs, and whether store and data can be reached."""
+    """Examines this machine: its versions, clock and GPUs, and its access to store and data."""
     import torch
 
     faults = []
@@ -145,7 +161,7 @@ def condition(wishes: Requirements, *, on_node: bool = True) -> Condition:
 
 
 def _data(path: str) -> str:
-    """What keeps this machine from reading the data; "" if nothing does."""
+    """Returns the fault that keeps this machine from reading the data, or "" if it can read."""
     if "://" not in path:
         if not Path(path).expanduser().exists():
             return f"the data {path} is not there; put it on S3 or on a file system of all nodes"
@@ -162,6 +178,7 @@ def _data(path: str) -> str:
 
 
 def _unreached(address: str | None, error: Exception) -> str:
+    """Returns the text of the finding that the cluster can't be reached."""
     said = " ".join(str(error).split())
     if "ersion mismatch" in said:
         return f"the cluster runs other versions than this machine ({said[:300]}); make them equal"
@@ -173,6 +190,7 @@ def _unreached(address: str | None, error: Exception) -> str:
 
 
 def _cluster(wishes: Requirements, here: Condition) -> Iterator[Finding]:
+    """Examines the cluster that this process has joined, node by node."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     yield Finding("ok", f"the cluster answers; nodes that are up: {len(nodes)}")
     if groups := growth():
@@ -190,7 +208,7 @@ def _cluster(wishes: Requirements, here: Condition) -> Iterator[Finding]:
 
 
 def _node(wishes: Requirements, here: Condition, node: dict[str, Any]) -> Iterator[Finding]:
-    """Examines a node by a task that takes none of its CPUs."""
+    """Examines a node, by a task that takes none of its CPUs, and compares it with this machine."""
     affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(condition).options(num_cpus=0, max_retries=0, scheduling_strategy=affinity)
     name = f"node {node['NodeManagerAddress']}"

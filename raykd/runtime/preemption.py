@@ -1,4 +1,4 @@
-"""Preemption: the notice that a node is about to be taken away, as a spot machine is."""
+"""Notices of preemption: that a node, such as a spot instance, is about to be taken away."""
 
 from threading import Event, Thread
 
@@ -8,30 +8,35 @@ from ray._private.state import state
 from raykd.train import workers
 
 POLL_SECONDS = 1.0
+"""Seconds between two requests for Ray's list of draining nodes."""
 STEPS = 16
-"""Batches between two exchanges of several workers, which must all stop at the same batch."""
+"""Number of batches between two exchanges of notices among several workers.
+
+They exchange notices because all of them must stop at the same batch.
+"""
 
 
 class PreemptionNotice:
-    """Watches, while its `with` block runs, whether Ray drains this node.
+    """Watches, while its `with` block runs, for Ray draining this node.
 
-    Called after each batch, it returns True once for each notice.
+    It is called after each batch and returns True once for each notice. With several workers it
+    returns True to all of them if the node of any is drained.
     """
 
     def __init__(self) -> None:
         self._given, self._ended, self._calls = Event(), Event(), 0
 
     def __enter__(self) -> "PreemptionNotice":
-        """Begins to watch."""
+        """Starts watching, in a thread."""
         Thread(target=self._watch, name="preemption notice", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the watching."""
+        """Ends watching."""
         self._ended.set()
 
     def __call__(self) -> bool:
-        """Returns the same to all workers."""
+        """Returns True once for each notice, and the same value in all workers."""
         self._calls += 1
         if workers.world() == 1:
             given = self._given.is_set()

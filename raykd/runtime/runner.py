@@ -1,4 +1,4 @@
-"""Runs cohorts on a Ray cluster: as Tune trials, or as Ray Train runs that Tune trials wait for."""
+"""Runs cohorts on a Ray cluster: in Tune trials, or in Ray Train runs that Tune trials start."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ from raykd.runtime.tune_callbacks import (
 
 @dataclass(frozen=True)
 class Resources:
-    """What each cohort is run with.
+    """Resources of each cohort, and the number of cohorts.
 
     Attributes:
-        workers: Ray Train workers of a cohort; 0 for none: then the Tune actor trains it.
-        min_workers: Workers that suffice to start with.
-        cpus: CPUs of each worker.
-        gpus: GPUs of each worker.
+        workers: Number of Ray Train workers of a cohort; with 0, the Tune actor trains it.
+        min_workers: Number of workers that suffice to start a cohort.
+        cpus: Number of CPUs of each worker.
+        gpus: Number of GPUs of each worker.
         concurrent: Number of cohorts that run at a time.
         local: True if this machine is the whole cluster and no GPU is used. A teacher is then
             trained in this process, which need not start another one for it.
@@ -46,9 +46,9 @@ class Resources:
 
 
 def uses_ray_train(workers: int | None) -> bool:
-    """Returns True if cohorts run under Ray Train, whose clean-up asks the dashboard.
+    """Returns True if cohorts run under Ray Train, which needs the dashboard for its clean-up.
 
-    Tune actors alone start faster without a dashboard.
+    Without Ray Train, a local cluster starts faster without a dashboard.
     """
     return bool(workers or (workers is None and cuda_is_available()))
 
@@ -62,7 +62,17 @@ def find_resources(
     concurrent: int | None,
     local: bool,
 ) -> Resources:
-    """Fills in what the caller leaves open by what the cluster has, grown as far as it can grow.
+    """Returns the resources of cohorts; None stands for a value that fits the cluster.
+
+    A cluster that can grow counts as fully grown.
+
+    Args:
+        workers: Number of Ray Train workers of a cohort; by default 1 if there are GPUs, else 0.
+        min_workers: Number of workers that suffice to start a cohort; by default `workers`.
+        cpus: Number of CPUs of each worker.
+        gpus: Number of GPUs of each worker; by default 1 if the cluster has GPUs, else 0.
+        concurrent: Largest number of cohorts at a time; by default as many as fit.
+        local: True if this machine is the whole cluster.
 
     Raises:
         ValueError: There is no room for even one cohort.
@@ -78,9 +88,9 @@ def find_resources(
 
 
 def prepare_teacher(runner: DistillationRunner, resources: Resources) -> Iterator[dict[str, Any]]:
-    """Yields what `actors.prepare_teacher` does, from a Ray task or from this process.
+    """Runs `actors.prepare_teacher` in a Ray task or in this process, and yields its reports.
 
-    The task has a worker's resources, so the numbers are the same here and on a cluster.
+    The task has a worker's resources, so that the metrics are the same here and on a cluster.
 
     Raises:
         TeacherError: The teacher cannot be trained.
@@ -98,7 +108,7 @@ def prepare_teacher(runner: DistillationRunner, resources: Resources) -> Iterato
     for reference in references:
         try:
             yield ray.get(reference)
-        except RayTaskError as error:  # its text is a traceback
+        except RayTaskError as error:  # its own text is a whole traceback
             raise error.cause from None
 
 
@@ -111,10 +121,19 @@ def run_cohorts(
     on_report: OnReport,
     on_error: OnError,
 ) -> None:
-    """Lets Ray Tune run cohorts until there are no more.
+    """Runs cohorts with Ray Tune until there are no more.
 
     A cohort whose process, node or storage fails is started again up to three times, and continues
-    from its last checkpoint. Tune's own experiment folder is temporary: the store is the study.
+    from its last checkpoint. Tune's own experiment folder is temporary, since all results are in
+    the store.
+
+    Args:
+        runner: Trains the cohorts in the workers.
+        resources: Resources of each cohort.
+        next_plan: Returns the next cohort, or None if there is none at the moment.
+        finished: Returns True if there will be no more cohorts.
+        on_report: Called with a cohort and its report after each epoch.
+        on_error: Called with a cohort that failed too often, and the reason.
     """
     if resources.workers:
         head = {"driver": 0.01} if capacity.has("driver") else {"CPU": 0.01}

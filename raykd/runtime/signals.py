@@ -1,4 +1,4 @@
-"""SIGTERM ends a study as Ctrl-C does, also where it comes to the whole process group."""
+"""Handling of SIGTERM: it ends a study as Ctrl-C does, also if the whole process group gets it."""
 
 import os
 import signal
@@ -12,25 +12,26 @@ from ray._private import services
 
 
 class Interrupted(KeyboardInterrupt):
-    """The study was stopped before its end; everything finished is stored."""
+    """Raised when a study is stopped before its end; everything finished is stored."""
 
 
 class Terminated(Interrupted):
-    """It was stopped by SIGTERM."""
+    """Raised when a study is stopped by SIGTERM."""
 
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[Callable[[], None]]:
     """Turns the first SIGTERM into SIGINT, and the interruption that follows into `Terminated`.
 
-    `ray job stop`, `timeout` and batch systems send SIGTERM, some of them more than once: what
-    comes after the first is ignored, so that nothing breaks in upon the tidying up.
+    `ray job stop`, `timeout` and batch systems send SIGTERM, some of them more than once. Signals
+    after the first are ignored, so that they do not interrupt the clean-up. Outside of the main
+    thread this does nothing, since only that thread can set handlers.
 
     Yields:
-        A function that listens for SIGTERM again; to be called after `ray.init`, which sets a
+        A function that sets the handler of SIGTERM again. Call it after `ray.init`, which sets a
         handler of its own.
     """
-    if threading.current_thread() is not threading.main_thread():  # others can't
+    if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
     terminated = False
@@ -44,18 +45,18 @@ def terminated_as_interrupted() -> Iterator[Callable[[], None]]:
             raise KeyboardInterrupt
         os.kill(os.getpid(), signal.SIGINT)
 
-    def listen() -> None:
+    def set_handler() -> None:
         signal.signal(signal.SIGTERM, stop)
 
     before = signal.getsignal(signal.SIGTERM)
-    listen()
+    set_handler()
     try:
-        yield listen
-    except (KeyboardInterrupt, RuntimeError) as error:  # torch's, whose decoders SIGTERM has ended
+        yield set_handler
+    except (KeyboardInterrupt, RuntimeError) as error:  # torch's, if SIGTERM ended its decoders
         if terminated:
             raise Terminated from error
         raise
-    except SystemExit as error:  # by the handler that Ray has while it starts
+    except SystemExit as error:  # raised by the handler that Ray has while it starts
         if error.code == signal.SIGTERM:
             raise Terminated from error
         raise
@@ -65,11 +66,11 @@ def terminated_as_interrupted() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def own_process_groups() -> Iterator[None]:
-    """Lets the processes that Ray starts meanwhile have process groups of their own.
+    """Starts Ray's processes in process groups of their own while the `with` block runs.
 
-    A signal to the group of the driver, from `timeout` or a terminal, would otherwise end Ray's
-    servers under a driver that is about to use them, and that would then wait for them for a
-    minute and abort. Ray has no option for it.
+    Otherwise a signal to the driver's group, from `timeout` or a terminal, would end Ray's servers
+    as well. A driver that is about to use them would wait for a minute and abort. Ray has no option
+    for this.
     """
     module: Any = services
     before = module.ConsolePopen

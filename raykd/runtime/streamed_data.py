@@ -1,4 +1,4 @@
-"""Photographs decoded by Ray Data: CPUs anywhere in the cluster work for the GPUs that train."""
+"""Photographs decoded by Ray Data, on CPUs anywhere in the cluster."""
 
 import json
 import uuid
@@ -27,23 +27,23 @@ class Streamed(ImageNet):
     that no cohort has taken: run the cohorts in Ray Train workers (`workers` above 0), and not
     more of them at a time than leave CPUs free.
 
-    Arguments are those of `ImageNet`; `decoders` has no meaning here.
+    The arguments are those of `ImageNet`; `decoders` has no effect.
     """
 
     def loader(self, decoders: int | None, fork: bool) -> Answers:
-        """Returns what answers asks: Ray Data."""
+        """Returns the loader that decodes batches with Ray Data."""
         return RayLoader(Decoder(self.parts, self.photo))
 
     def describe(self) -> dict[str, Any]:
-        """What the numbers depend on: not on where images are decoded."""
+        """Returns the same description as `ImageNet`, since results do not depend on the loader."""
         return {**super().describe(), "name": ImageNet.__name__}
 
 
 class RayLoader:
-    """Answers asks in order, one Ray Data task each.
+    """Decodes batches in order, with one Ray Data task for each.
 
     Args:
-        decoder: Answers one.
+        decoder: Decodes one batch; it is sent to the tasks.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -53,11 +53,11 @@ class RayLoader:
         self._shared: ray.ObjectRef[Decoder] | None = None
 
     def __call__(self, asks: Iterable[Ask]) -> Iterator[Decoded]:
-        """Yields the batches."""
+        """Yields the decoded batches in the order of the requests."""
         asks = list(asks)
         if not asks:
             return
-        if self._shared is None:  # a driver that only checks the study has no use for a cluster
+        if self._shared is None:  # put on first use: the checks of a study run without a cluster
             self._shared = ray.put(self._decoder)
         answer = partial(_answer, self._token, self._directory, [self._shared], [ray.put(asks)])
         dataset = ray.data.range(len(asks), override_num_blocks=len(asks))
@@ -69,6 +69,7 @@ class RayLoader:
 
 
 _kept: dict[str, Decoder] = {}
+"""Decoder that a task's process keeps for the next task, by the token of its `RayLoader`."""
 
 
 def _answer(
@@ -78,8 +79,11 @@ def _answer(
     asks: list["ray.ObjectRef[list[Ask]]"],
     batch: dict[str, np.ndarray],
 ) -> pa.Table:
-    """Runs in a task; the references come in lists so that Ray leaves them alone."""
-    if token not in _kept:  # with it a process keeps the connection to S3
+    """Decodes batches in a Ray Data task.
+
+    The references come in lists so that Ray passes them on without resolving them.
+    """
+    if token not in _kept:  # keeping the decoder keeps its connection to S3
         _kept.clear()
         enter(directory)
         _kept[token] = ray.get(decoder[0])
@@ -97,6 +101,7 @@ def _answer(
 
 
 def _unpacked(table: pa.Table) -> Iterator[Decoded]:
+    """Yields the batches of a table that `_answer` returned."""
     for row in range(len(table)):
         size = table["size"][row].as_py()
         octets = np.frombuffer(table["image"][row].as_buffer(), np.uint8).copy()

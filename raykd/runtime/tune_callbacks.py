@@ -1,4 +1,4 @@
-"""Ray Tune's callbacks: hand out the next cohort, and pass on what Tune reports of it."""
+"""Ray Tune callbacks: hand out the next cohort, and pass on the results that Tune reports."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,15 @@ OnError = Callable[[CohortPlan, str], None]
 
 
 class TuneCallbacks(tune.Callback):
-    """Passes reports and errors of Tune's trials, which are cohorts, to plain functions.
+    """Passes reports and errors of Tune's trials, which are cohorts, to two functions.
 
-    Tune pickles it with its own state; a copy is empty, since the store holds everything.
+    Tune pickles the callbacks with its own state. A pickled copy has no functions and is never
+    called, since raykd restores a study from the store.
 
     Args:
-        on_report: Called with a cohort and what it reported after an epoch.
-        on_error: Called with a cohort that failed more often than `max_failures` allows, and why.
+        on_report: Called with a cohort and its report after an epoch.
+        on_error: Called with a cohort that failed more often than `max_failures` allows, and the
+            reason.
     """
 
     def __init__(self, on_report: OnReport | None = None, on_error: OnError | None = None) -> None:
@@ -33,12 +35,12 @@ class TuneCallbacks(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Passes a report on."""
+        """Passes on a report."""
         assert self._on_report is not None
         self._on_report(trial.config["plan"], result)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Passes the last line of the last error on."""
+        """Passes on the last line of the trial's last error."""
         assert self._on_error is not None
         why = str(trial.get_pickled_error() or trial.get_error() or "unknown")
         self._on_error(trial.config["plan"], why.strip().splitlines()[-1][:300])
@@ -71,10 +73,10 @@ class CohortSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """No-op. The reports have told everything already."""
+        """No-op. The reports of the cohort have recorded its results already."""
 
     def save(self, checkpoint_path: str) -> None:
-        """No-op. Tune calls this to save a searcher's state; the store has it."""
+        """No-op. Tune calls this to save a searcher's state, which raykd keeps in the store."""
 
     def restore(self, checkpoint_path: str) -> None:
         """No-op. raykd restores a search from the store."""

@@ -1,4 +1,4 @@
-"""The working directory of a study: what relative paths mean in all of its processes."""
+"""The working directory of a study, which relative paths start from in all of its processes."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = ("runtime_resources", "working_dir_files")
-"""Below these folders of its session Ray unpacks the working directory of a job on each node."""
+"""Folders in Ray's session folder below which Ray unpacks a job's working directory on a node."""
 
 
 def package_of(path: str | os.PathLike[str]) -> Path | None:
@@ -23,15 +23,16 @@ def package_of(path: str | os.PathLike[str]) -> Path | None:
 
 
 def enter(folder: str | os.PathLike[str]) -> None:
-    """Makes a relative path mean in this process what it means to the driver.
+    """Changes to the driver's working directory, so that relative paths mean the same here.
 
-    Ray Tune and Ray Train start their processes in a folder of the trial. A driver that runs as
-    a job stands in its node's copy of the job's working directory; this process goes to its own
-    node's copy. Where the folder is not there, as on a node without a shared file system, this
-    process goes to the copy of the job's working directory if there is one, and else stays.
+    Ray Tune and Ray Train start their processes in a folder of the trial. If the driver runs as a
+    job, it is in its node's copy of the job's working directory, and this process changes to the
+    copy on its own node. If the folder does not exist, as on a node without a shared file system,
+    this process changes to the copy of the job's working directory if there is one. Otherwise it
+    stays where it is.
 
     Args:
-        folder: Where the driver was when the study was started.
+        folder: Working directory of the driver when the study was started.
     """
     folder = Path(folder)
     package = package_of(folder)
@@ -41,21 +42,22 @@ def enter(folder: str | os.PathLike[str]) -> None:
         below = folder.relative_to(package)
         places = [copy / below for copy in copies if copy.name == package.name] + places
     for place in places:
-        with suppress(OSError):  # it is not there, or may not be entered
+        with suppress(OSError):  # the folder does not exist, or may not be entered
             os.chdir(place)
             return
 
 
 def deleted_with_job(storage: str) -> bool:
-    """Says whether results would lie in a job's copy of its working directory."""
+    """Returns True if the results would lie in a job's copy of its working directory."""
     return "://" not in storage and package_of(Path(storage).expanduser().resolve()) is not None
 
 
 def refuse_what_is_deleted(storage: str) -> None:
-    """Checks that results outlive the job that makes them.
+    """Refuses a storage that Ray deletes together with the job.
 
     Raises:
-        ValueError: They would not; says with which command they do.
+        ValueError: The storage lies in the job's copy of its working directory; the message has a
+            command that stores the results elsewhere.
     """
     if not deleted_with_job(storage):
         return
