@@ -1,7 +1,7 @@
-"""Results of studies on a local folder or in S3, and questions to them; no torch, no ray.
+"""Stores and queries the results of studies in a local folder or in S3, without torch or Ray.
 
-A name's file is loaded when the name is first asked for: training needs folders and errors alone,
-and runs where pyarrow is missing.
+A module is imported when one of its names is first used: training needs only `Folder` and the
+errors, and therefore runs where pyarrow is not installed.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -31,5 +31,5 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Returns what a file of this package defines."""
+    """Returns a public name of this package and imports its module on first use."""
     return attribute(__name__, name)

@@ -1,4 +1,4 @@
-"""Credentials in addresses: they are refused, since addresses are stored and shown."""
+"""Detects and refuses credentials in addresses, because addresses are stored and shown."""
 
 import re
 from urllib.parse import unquote
@@ -10,15 +10,15 @@ _SECRET_OPTION = re.compile(r"[?&;][^=&;/]*(key|secret|token|passw|credential|si
 
 
 def has_credentials(text: str) -> bool:
-    """Says whether an address in `text` has credentials in it.
+    """Returns True if an address in `text` contains credentials.
 
-    A secret may hold any character but blanks, `/`, `@`, `?` and `%` among them, as it is or
-    percent-encoded, so this looks at the whole word and not only at what a parser takes for the
-    user's part. No bucket's name has `@` or `:` in it, so an `s3://` address with a server's port
-    counts as well.
+    A secret may contain any character except blanks, even `/`, `@`, `?` and `%`, either as it is
+    or percent-encoded. The whole word is therefore examined, not only the part that a URL parser
+    takes for the user. No bucket name contains `@` or `:`, so an `s3://` address with a server's
+    port counts as well.
 
     Args:
-        text: An address, or a command line with any number of words such as `--data=s3://bucket`.
+        text: One address, or a command line with any number of words like `--data=s3://bucket`.
     """
     while (plain := unquote(text)) != text:
         text = plain
@@ -30,7 +30,7 @@ def _word_has_credentials(word: str) -> bool:
     if match is None:
         return False
     scheme, rest = (match[1] or "s3").lower(), match[2]
-    if scheme == "file":  # a local path, whose names may hold anything
+    if scheme == "file":  # a local path; its names may contain any character
         return False
     authority, _, path = rest.partition("/")
     colon = ":" in authority and (scheme in ("s3", "s3a", "s3n") or "@" in path)
@@ -38,14 +38,15 @@ def _word_has_credentials(word: str) -> bool:
 
 
 def refuse_credentials(text: str, what: str) -> None:
-    """Raises where an address in `text` has credentials in it; the message does not repeat them.
+    """Raises an error if an address in `text` contains credentials; the message omits them.
 
     Args:
-        text: See `has_credentials`.
-        what: What to call it in the message.
+        text: One address or a command line, as for `has_credentials`.
+        what: Name of `text` in the message, such as "the address".
 
     Raises:
-        StoreError: There are credentials in it: `s3://key:secret@bucket`, `?secret_key=…`.
+        StoreError: `text` contains credentials, such as `s3://key:secret@bucket` or
+            `?secret_key=…`.
     """
     if has_credentials(text):
         raise StoreError(

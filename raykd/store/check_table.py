@@ -1,4 +1,4 @@
-"""What a stored table of trials may hold: anyone who can write the bucket may have made it."""
+"""Validates a stored table of trials: anyone who can write to the bucket may have created it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,16 @@ from raykd.store.records import ROLES, STATES
 from raykd.store.trials import CORE, GROUPS
 
 _TYPES = {"config_": {pa.null(), pa.bool_(), pa.int64(), pa.float64(), pa.string()}}
-_NUMBERS = {pa.null(), pa.float64()}  # in the columns of the other groups
+_NUMBERS = {pa.null(), pa.float64()}  # types of the columns of the other groups
 
 
 def check_table(table: pa.Table) -> None:
-    """Checks a stored table of trials.
+    """Checks that raykd could have written a stored table of trials.
+
+    The content of the `config` column is not checked here, but when a trial is read.
 
     Raises:
-        DamagedObjectError: It has other columns, or names and states that raykd would not have
-            written. Each trial's `config` is checked when it is read.
+        DamagedObjectError: The table has columns, types, names or states that raykd never writes.
     """
     for name, kind in zip(table.column_names, table.schema.types, strict=True):
         core = name in CORE.names

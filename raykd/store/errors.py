@@ -1,14 +1,14 @@
-"""What goes wrong with a store, in one sentence each."""
+"""Errors and warnings of a store; each message is one sentence."""
 
 from raykd.printable import printable
 
-_LONGEST = 240  # characters of what a damaged object is said to hold
+_LONGEST = 240  # maximum length of a message in characters, as it may quote a damaged object
 
 
 class StoreError(ValueError):
-    """A store, a study or a query that cannot be served; the text says what to do.
+    """A request to a store that cannot be served; the message says what to do.
 
-    Names and texts of the store in it are made harmless for a terminal.
+    Names and texts that come from the store are made harmless for a terminal.
     """
 
     def __init__(self, text: str) -> None:
@@ -16,20 +16,20 @@ class StoreError(ValueError):
 
 
 class UnavailableError(StoreError):
-    """The storage does not answer as it should now: network, credentials, permission, full disk.
+    """The storage fails at the moment: network, credentials, permission or a full disk.
 
-    Nothing is wrong with the request; the same may succeed later.
+    Nothing is wrong with the request itself; the same request may succeed later.
     """
 
 
 class MissingObjectError(StoreError, FileNotFoundError):
-    """An object that is not there."""
+    """An object that does not exist."""
 
 
 class DamagedObjectError(StoreError):
-    """An object that is not what was written: cut short, altered, or not raykd's.
+    """An object that differs from what was written: truncated, altered, or not raykd's.
 
-    The text may hold what the object holds, and is cut where that is long.
+    The message may quote the object and is truncated if that makes it long.
     """
 
     def __init__(self, text: str) -> None:
@@ -37,11 +37,11 @@ class DamagedObjectError(StoreError):
 
 
 class WriterReplacedError(StoreError):
-    """Another writer has taken over the study; this one must stop."""
+    """Another writer has taken over the study, so this writer must stop."""
 
 
 class StoreWarning(UserWarning):
-    """An object that was skipped, or a step that is tried again later."""
+    """Warns of an object that was skipped, or of a step that is tried again later."""
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text))

@@ -1,4 +1,4 @@
-"""Bytes under a root that is a local folder or `s3://bucket/prefix`."""
+"""Reads and writes objects below a root that is a local folder or `s3://bucket/prefix`."""
 
 import logging
 import os
@@ -16,20 +16,21 @@ from raykd.store.s3 import Bucket
 
 logger = logging.getLogger(__name__)
 
-Paths = list[str]  # `list` means the method within the classes below
+Paths = list[str]  # defined here because `list` means the method within the class below
 
 
 class Folder:
-    """Objects named by relative paths; objects are written as a whole.
+    """A folder of objects on a local disk or in S3, each named by a path relative to the folder.
 
-    It pickles as its URI alone. Credentials, profile, region and endpoint are resolved by boto3
-    from the standard AWS environment wherever the folder is used, and are held nowhere else.
+    An object is always written as a whole. A folder is pickled as its URI alone: wherever it is
+    used, botocore resolves credentials, profile, region and endpoint from the standard AWS
+    environment, and they are kept nowhere else.
 
     Args:
         uri: A local path, `file:///path`, or `s3://bucket/prefix`.
 
     Raises:
-        StoreError: The URI has another scheme, no bucket, credentials or options in it.
+        StoreError: The URI has another scheme, lacks a bucket, or contains credentials or options.
     """
 
     def __init__(self, uri: str | os.PathLike[str]) -> None:
@@ -52,16 +53,16 @@ class Folder:
         """Returns an object's bytes.
 
         Raises:
-            MissingObjectError: There is no such object (also a `FileNotFoundError`).
-            StoreError: It cannot be read.
+            MissingObjectError: The object does not exist (this is also a `FileNotFoundError`).
+            StoreError: The object cannot be read.
         """
         return self._objects.read(self._key(path))
 
     def read_part(self, path: str, first: int, count: int) -> bytes:
-        """Returns `count` bytes of an object, from position `first` on.
+        """Returns `count` bytes of an object, starting at byte `first`.
 
         Raises:
-            UnavailableError: There came fewer.
+            UnavailableError: The storage returned fewer bytes.
         """
         data = self._objects.read_part(self._key(path), first, count) if count else b""
         if len(data) != count:
@@ -72,17 +73,17 @@ class Folder:
         return data
 
     def write(self, path: str, data: bytes, *, if_absent: bool = False) -> bool:
-        """Writes a whole object in one step: a reader sees the old bytes or the new, never half.
+        """Writes an object atomically: a reader sees the old bytes or the new ones, never a mix.
 
         Args:
-            path: Where, relative to the folder.
-            data: The object's bytes.
-            if_absent: Only where nothing is there yet. Of several writers exactly one succeeds on
-                a local folder and on servers with conditional PUT (AWS, MinIO, moto); on others
-                (rclone) those that come later are turned away, but not those at the same moment.
+            path: Path of the object, relative to the folder.
+            data: Bytes of the object.
+            if_absent: Write only if the object does not exist yet. Of several writers exactly one
+                succeeds on a local folder and on servers with conditional PUT (AWS, MinIO, moto).
+                Other servers (rclone) refuse later writers, but may let simultaneous ones through.
 
         Returns:
-            Whether the object was written; False only with `if_absent`.
+            True if the object was written; False is possible only with `if_absent`.
         """
         key = self._key(path)
         if if_absent:
@@ -91,7 +92,10 @@ class Folder:
         return True
 
     def read_all(self, paths: Paths) -> dict[str, bytes]:
-        """Returns the bytes of many objects, several at once over a network; skips missing ones."""
+        """Returns the bytes of many objects by path; missing objects are skipped.
+
+        S3 objects are read by several threads at once.
+        """
 
         def read(path: str) -> bytes | None:
             try:
@@ -107,19 +111,19 @@ class Folder:
         return {path: data for path, data in zip(paths, found, strict=True) if data is not None}
 
     def exists(self, path: str) -> bool:
-        """Says whether there is an object at exactly this path."""
+        """Returns True if there is an object at exactly this path."""
         return self._objects.exists(self._key(path))
 
     def list(self, prefix: str = "") -> Paths:
         """Returns the sorted paths, relative to this folder, of all objects below `prefix`.
 
         Raises:
-            UnavailableError: The storage could not tell; a folder that is not there is empty.
+            UnavailableError: The storage could not list them. A missing folder counts as empty.
         """
         return sorted(self.sizes(prefix))
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
-        """Returns the bytes of each object below `prefix`, by its path relative to this folder."""
+        """Returns the size in bytes of each object below `prefix`, by path within this folder."""
         start = len(self._prefix) + 1 if self._prefix else 0
         found = self._objects.sizes(self._key(prefix, root=True))
         return {key[start:]: size for key, size in found.items()}
@@ -129,7 +133,7 @@ class Folder:
         return sorted(self._objects.folders(self._key(prefix, root=True)))
 
     def delete(self, *paths: str) -> None:
-        """Deletes objects; those that are gone already are no error."""
+        """Deletes objects; an object that does not exist is no error."""
         if paths:
             self._objects.delete([self._key(path) for path in paths])
 
@@ -138,7 +142,7 @@ class Folder:
         self.delete(*self.list(prefix))
 
     def sub(self, path: str) -> "Folder":
-        """Returns the folder at `path` below this one; it shares this one's connection."""
+        """Returns the folder at `path` below this one; both share one connection."""
         below = Folder.__new__(Folder)
         below.uri = f"{self.uri.rstrip('/')}/{self._clean(path)}"
         below._prefix, below._objects = self._key(path), self._objects
@@ -151,12 +155,13 @@ class Folder:
         what: str = "the store",
         say: Callable[[str], None] = logger.warning,
     ) -> "Folder":
-        """Returns the same folder, whose requests are repeated for so long before they fail.
+        """Returns the same folder with retries: a failing request is repeated for `seconds`.
 
         Args:
-            seconds: How long, counted from the first failure of a request.
-            what: What is waited for, in the messages.
-            say: Is told why it waits, and when that is over.
+            seconds: Seconds after the first failure of a request until the request fails.
+            what: Name of the storage in the messages.
+            say: Callback that receives one sentence when a wait begins, with its reason, and one
+                when the wait is over.
         """
         waiting = Folder.__new__(Folder)
         waiting.uri, waiting._prefix = self.uri, self._prefix
@@ -164,11 +169,11 @@ class Folder:
         return waiting
 
     def check(self, *, write: bool = True) -> None:
-        """Tries the folder within seconds: listing, and with `write` writing and deleting.
+        """Tests access within seconds: lists the folder and, with `write`, writes and deletes.
 
         Raises:
-            StoreError: One sentence: endpoint unreachable, bucket missing, credentials wrong,
-                no permission, bucket in another region.
+            StoreError: The endpoint is unreachable, the bucket is missing or in another region,
+                or the credentials are wrong or lack a permission.
         """
         self._objects.check(self._prefix, write=write)
 
@@ -185,7 +190,7 @@ class Folder:
 
 
 def _parse(uri: str) -> tuple[str, str, LocalFiles | Bucket]:
-    """Splits a URI into its normal form, the prefix within the place, and the place."""
+    """Splits a URI into its normal form, the prefix of all keys, and the storage behind it."""
     refuse_credentials(uri, "the address")
     scheme = match[1].lower() if (match := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", uri)) else ""
     if uri.startswith("s3:/") and scheme == "":
@@ -193,7 +198,7 @@ def _parse(uri: str) -> tuple[str, str, LocalFiles | Bucket]:
     if scheme == "":
         root = Path(uri).expanduser().absolute()
         return str(root), "", LocalFiles(root)
-    if scheme == "file":  # what follows is a path: `#` and `?` are letters of its names
+    if scheme == "file":  # the rest is a path, in which `#` and `?` are ordinary characters
         path = unquote(uri[len("file://") :])
         if not path.startswith("/"):
             raise StoreError(f"{uri!r} names a machine; use file:///path or the path alone")
@@ -216,9 +221,9 @@ def read_file(address: str | os.PathLike[str]) -> bytes:
     """Returns the bytes of one file at a local path, `file:///path` or `s3://bucket/key`.
 
     Raises:
-        MissingObjectError: There is no such file.
-        UnavailableError: It cannot be read now.
-        StoreError: The address has another scheme, credentials or options in it.
+        MissingObjectError: The file does not exist.
+        UnavailableError: The file cannot be read at the moment.
+        StoreError: The address has another scheme, or contains credentials or options.
     """
     refuse_credentials(os.fspath(address), "the address")
     folder, slash, name = os.fspath(address).rpartition("/")

@@ -1,9 +1,10 @@
-"""One writer a study: a lease that counts terms.
+"""A lease with numbered terms, which ensures that a study has one writer at a time.
 
-A writer owns the term that it was first to put into `writer/<term>.json`. It stays alive by
-putting the time into `writer/<term>.beat` now and then, together with the number of objects that it
-stored, by which others can tell a listing that is not whole. Whoever finds the newest term's owner
-dead or silent takes the next term; an owner that finds a later term than its own has been replaced.
+A writer owns a term if it was the first to create `writer/<term>.json`. It shows that it is alive
+by regularly writing the time to `writer/<term>.beat`, together with the number of objects that it
+has stored; from this number others can tell an incomplete listing. A writer that finds the owner of
+the newest term dead or silent takes the next term. An owner that finds a later term than its own
+has been replaced.
 """
 
 import os
@@ -30,14 +31,14 @@ from raykd.store.folder import Folder
 from raykd.store.records import from_json, to_json
 
 T = TypeVar("T")
-_LAST_TERM = 999_999  # six digits, by which the names of objects sort
-_UNLISTED = 100  # terms after the first and before the last that are asked for
-_LAST = 1e11  # seconds since 1970; what is later is no time that a writer began at
+_LAST_TERM = 999_999  # names of objects have six digits for the term, so that they sort by it
+_UNLISTED = 100  # number of terms at either end of a range that `terms` returns
+_LATEST_TIME = 1e11  # seconds since 1970; a lease with a later time was not written by raykd
 
 
 @dataclass(frozen=True)
 class _Owner:
-    """Who wrote a lease, and when it was last heard of."""
+    """The process that wrote a lease, and the time of its last sign of life."""
 
     host: str
     machine: str
@@ -55,12 +56,12 @@ class _Owner:
             all(isinstance(text, str) for text in texts)
             and type(self.pid) is int
             and isinstance(self.closed, bool)
-            and all(isinstance(at, int | float) and 0 <= at < _LAST for at in moments)
+            and all(isinstance(at, int | float) and 0 <= at < _LATEST_TIME for at in moments)
         ):
             raise TypeError("no lease of raykd")
 
     def dead(self) -> bool:
-        """Says whether the process ran here and runs no more."""
+        """Returns True if the process ran on this machine and no longer runs."""
         return self.machine == _machine() and self.born != _born(self.pid)
 
     def __str__(self) -> str:
@@ -73,19 +74,22 @@ def _at_once(request: Callable[[], T]) -> T:
 
 
 class Lease:
-    """The right to write a study, from construction to `release`.
+    """The exclusive right to write a study, held from construction until `release`.
 
     Args:
-        folder: The study's.
+        folder: Folder of the study.
         stale: Seconds of silence after which an owner on another machine counts as dead.
-        ask: Makes a request of the construction, and again while the storage fails.
+        ask: Function that runs a request of the constructor and may repeat it while the storage
+            fails. By default a request runs once.
 
     Attributes:
-        term: The number of this writer.
-        objects: How many this writer has stored in the tail.
+        term: Number of this writer.
+        objects: Number of objects that this writer has stored in the tail.
+        say: Callback that receives one sentence when a sign of life fails and when the storage
+            answers again.
 
     Raises:
-        StoreError: Somebody else holds it.
+        StoreError: Another writer holds the lease.
     """
 
     def __init__(
@@ -105,11 +109,11 @@ class Lease:
         self._thread.start()
 
     def hold(self) -> None:
-        """Checks that the lease is still ours; whoever takes over takes the next term first.
+        """Checks that this writer still holds the lease: nobody has taken the next term.
 
         Raises:
-            WriterReplacedError: Another writer took over.
-            UnavailableError: The storage does not show this lease, so it is not as it was.
+            WriterReplacedError: Another writer has taken over.
+            UnavailableError: The storage no longer shows this lease, so its content has changed.
         """
         mine, following = _path(self.term), _path(self.term + 1)
         found = self._folder.read_all([mine, following])
@@ -126,24 +130,24 @@ class Lease:
             )
 
     def note(self) -> None:
-        """Gives a sign of life that tells what is stored."""
+        """Writes a sign of life with the number of objects stored so far."""
         self._beat(closed=False)
 
     def release(self) -> None:
-        """Gives the lease up, so that the next writer need not wait."""
+        """Gives up the lease, so that the next writer need not wait."""
         self._stop.set()
         self._thread.join()
-        with suppress(StoreError):  # then the next writer waits until this one counts as dead
+        with suppress(StoreError):  # on failure the next writer waits until this one counts as dead
             self._beat(closed=True)
 
     def _take(self) -> int:
-        """Takes the next term, or says who holds the present one; may be tried again."""
+        """Takes the next term and returns it, or raises with the present owner; may be retried."""
         taken = 0
         while True:
             term = max([taken, *_terms(self._folder)])
             owner = _owner(self._folder, term) if term else None
             silence = time.time() - owner.heard if owner else 0.0
-            if owner and owner.nonce == self._nonce:  # its answer was lost the first time
+            if owner and owner.nonce == self._nonce:  # taken earlier, the answer was lost
                 return term
             if owner and not owner.closed and not owner.dead() and silence < self._stale:
                 raise StoreError(
@@ -164,19 +168,19 @@ class Lease:
                 "nonce": self._nonce,
             }
             self._folder.write(_path(term + 1), to_json(me).encode(), if_absent=True)
-            # read back: where two were let through, one of them sees the other's
+            # read back: if the server let two writers through, one of them sees the other's lease
             mine = _owner(self._folder, term + 1)
             if mine and mine.nonce == self._nonce:
                 return term + 1
-            taken = term + 1  # whether a listing shows it or not
+            taken = term + 1  # counts as taken even if a listing does not show it
 
     def _beat(self, *, closed: bool) -> None:
-        with self._beating:  # or an earlier one might arrive later
+        with self._beating:  # otherwise an earlier sign of life might arrive after a later one
             beat = {"time": time.time(), "closed": closed, "objects": self.objects}
             self._folder.write(_path(self.term, "beat"), to_json(beat).encode())
 
     def _keep(self) -> None:
-        """Gives signs of life; a server that is away for a while is asked again later."""
+        """Writes signs of life until `release`; after a failure it tries again at the next one."""
         told = ""
         while not self._stop.wait(self._stale / 6):
             try:
@@ -194,22 +198,23 @@ class Lease:
 
 
 def newest_term(folder: Folder) -> int:
-    """Returns the number of the last writer; 0 if there was none."""
+    """Returns the term of the last writer; 0 if there was none."""
     return max(_terms(folder), default=0)
 
 
 def terms(first: int, last: int) -> list[int]:
-    """Returns the terms from `first` to `last`, those in the middle left out where they are many.
+    """Returns the terms from `first` to `last`, without the middle if there are very many.
 
-    Terms are counted without leaving a number out, and a listing may not be whole. But anyone may
-    have put a file with a high number there, so not every number below it is believed in.
+    Writers count terms without gaps, so even a term that an incomplete listing omits has existed.
+    Anyone may have created a file with a high number, however, so the result has at most
+    `_UNLISTED` terms from the start and about as many from the end.
     """
     after, before = range(first, first + _UNLISTED), range(last - _UNLISTED, last + 1)
     return sorted(term for term in {*after, *before} if first <= term <= last)
 
 
 def noted(folder: Folder, term: int) -> int | None:
-    """Returns how many objects a writer had stored at its last sign of life, if it said so."""
+    """Returns how many objects a writer had stored at its last sign of life; None if unknown."""
     try:
         return int(from_json(folder.read(_path(term, "beat")))["objects"])
     except (
@@ -228,13 +233,13 @@ def _path(term: int, suffix: str = "json") -> str:
 
 
 def _terms(folder: Folder) -> list[int]:
-    """Returns the terms that were ever taken."""
+    """Returns all terms that were ever taken."""
     found = (re.fullmatch(r"writer/([0-9]{6})\.json", path) for path in folder.list("writer"))
     return [int(match[1]) for match in found if match]
 
 
 def _owner(folder: Folder, term: int) -> _Owner | None:
-    """Reads a lease and its sign of life; None if the lease cannot be read."""
+    """Reads a lease and its last sign of life; returns None if the lease cannot be read."""
     try:
         lease: dict[str, Any] = from_json(folder.read(_path(term)))
         owner = _Owner(**lease, heard=lease["started"])
@@ -248,13 +253,17 @@ def _owner(folder: Folder, term: int) -> _Owner | None:
 
 
 def _machine() -> str:
-    """Names the host and, in containers, the space in which process ids count."""
+    """Returns the host name and, if there is one, the namespace in which process ids are unique."""
     space = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()} {space.readlink() if space.is_symlink() else ''}".strip()
 
 
 def _born(pid: int) -> str:
-    """Returns when a process started, in ticks since boot; "gone" if it is gone or a zombie."""
+    """Returns the start time of a process in clock ticks since boot.
+
+    Returns "gone" if the process has ended or is a zombie, and "running" for a running process
+    whose start time is unknown.
+    """
     try:
         if not Path("/proc/self/stat").exists():
             os.kill(pid, 0)

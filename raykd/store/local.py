@@ -1,4 +1,4 @@
-"""Objects as files below a local folder."""
+"""Stores objects as files below a local folder."""
 
 import os
 from collections.abc import Iterator
@@ -10,13 +10,17 @@ from uuid import uuid4
 from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 
 Paths = list[str]
-_PART = ".part"  # of a file that is being written; a killed writer leaves one, and no list shows it
+_PART = ".part"  # suffix of a temporary file; a killed writer leaves one, and listings omit it
 
 
 class LocalFiles:
-    """Files whose writing is atomic: a temporary file beside the target, then rename or link."""
+    """Files that are written atomically: a temporary file beside the target, then rename or link.
 
-    threads = 1  # more gain nothing on a disk
+    Args:
+        root: Folder below which the files lie; a key is a path relative to it.
+    """
+
+    threads = 1  # number of simultaneous reads; more gain nothing on a disk
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -27,12 +31,15 @@ class LocalFiles:
             return (self.root / key).read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
-        """Replaces a file."""
+        """Writes a file and replaces an existing one."""
         with _explained(f"cannot write {self.root / key}"), self._part(key, data) as part:
             part.replace(self.root / key)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Makes a file unless one is there; a link fails where a rename would replace."""
+        """Creates a file; returns False if it exists already.
+
+        The file appears by a hard link, which fails if the target exists; a rename would replace.
+        """
         with _explained(f"cannot write {self.root / key}"), self._part(key, data) as part:
             try:
                 os.link(part, self.root / key)
@@ -41,7 +48,7 @@ class LocalFiles:
             return True
 
     def read_part(self, key: str, first: int, count: int) -> bytes:
-        """Returns bytes of a file from position `first` on; fewer than `count` at its end."""
+        """Returns up to `count` bytes of a file from byte `first` on; fewer if the file ends."""
         with (
             _explained(f"cannot read {self.root / key}", reading=True),
             (self.root / key).open("rb") as file,
@@ -50,7 +57,7 @@ class LocalFiles:
             return file.read(count)
 
     def exists(self, key: str) -> bool:
-        """Says whether there is a file."""
+        """Returns True if the file exists."""
         with _explained(f"cannot look for {self.root / key}"):
             try:
                 return S_ISREG((self.root / key).stat().st_mode)
@@ -58,7 +65,7 @@ class LocalFiles:
                 return False
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Returns the keys of all files below `prefix`, with their sizes in bytes."""
+        """Returns the size in bytes of each file below `prefix`, by key."""
         with _explained(f"cannot list {self.root / prefix}"):
             return {
                 Path(entry.path).relative_to(self.root).as_posix(): size
@@ -72,15 +79,15 @@ class LocalFiles:
             return [entry.name for entry in _entries(self.root / prefix) if entry.is_dir()]
 
     def delete(self, keys: Paths) -> None:
-        """Deletes files, and the folders left empty by it."""
+        """Deletes files and the parent folders that this leaves empty."""
         for path in (self.root / key for key in keys):
             with _explained(f"cannot delete {path}"):
                 path.unlink(missing_ok=True)
-            with suppress(OSError):  # not empty, or somebody else was faster
+            with suppress(OSError):  # not empty, or already deleted by another process
                 path.parent.rmdir()
 
     def check(self, prefix: str, *, write: bool) -> None:
-        """Tries listing and writing."""
+        """Tests access to the folder `prefix`: creates it and writes a file, or only lists it."""
         place = self.root / prefix
         if self.exists(prefix):
             raise StoreError(f"{place} is a file; a store is a folder or s3://bucket/prefix")
@@ -95,7 +102,7 @@ class LocalFiles:
 
     @contextmanager
     def _part(self, key: str, data: bytes) -> Iterator[Path]:
-        """Yields a temporary file with `data`, safely on the disk, and removes it afterwards."""
+        """Yields a temporary file with `data`, flushed to the disk, and removes it afterwards."""
         target = self.root / key
         part = target.with_name(f".{target.name}.{uuid4().hex}{_PART}")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,9 +117,9 @@ class LocalFiles:
 
 
 def _entries(place: str | Path) -> list[os.DirEntry[str]]:
-    """Returns what lies directly in a folder: nothing if there is none, an error if it can't say.
+    """Returns the entries directly in a folder; a missing folder has none, other errors raise.
 
-    `os.walk`, `Path.exists` and `Path.is_dir` take some errors for "not there".
+    `os.walk`, `Path.exists` and `Path.is_dir` are avoided: they take some errors for "missing".
     """
     try:
         with os.scandir(place) as entries:
@@ -122,7 +129,7 @@ def _entries(place: str | Path) -> list[os.DirEntry[str]]:
 
 
 def _files(place: str | Path) -> Iterator[tuple[os.DirEntry[str], int]]:
-    """Yields the files below a folder and their sizes; what vanishes meanwhile is left out."""
+    """Yields the files below a folder with their sizes; skips files that vanish meanwhile."""
     for entry in _entries(place):
         if entry.is_dir(follow_symlinks=False):
             yield from _files(entry.path)
@@ -137,7 +144,7 @@ def _files(place: str | Path) -> Iterator[tuple[os.DirEntry[str], int]]:
 
 @contextmanager
 def _explained(what: str, *, reading: bool = False) -> Iterator[None]:
-    """Turns the system's errors into the store's."""
+    """Converts errors of the operating system into errors of the store."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A study's log: the newest snapshot and the tail after it."""
+"""Reads the log of a study: its newest snapshot, and the tail of records after it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,23 +20,25 @@ from raykd.store.snapshot import (
     tail_position,
 )
 
-_FILLED = 1000  # objects between two others that are asked for although no listing showed them
-_ATTEMPTS = 4  # a writer may compact while one reads, and delete what was just listed
+_FILLED = 1000  # maximum number of unlisted objects requested between two listed ones
+_ATTEMPTS = 4  # number of readings; a writer may compact meanwhile and delete listed objects
 
 
 @dataclass
 class Log:
-    """What was read; the objects are immutable, so a later reading takes over what it can.
+    """The log of a study as it was read once.
+
+    Stored objects are immutable, so a later reading reuses the objects that an earlier one has.
 
     Attributes:
-        snapshot: The newest valid one.
-        base: Its trials.
-        tail: The records of each object after it, by position.
+        snapshot: Newest valid snapshot; None if there is none.
+        base: Table of the trials in that snapshot.
+        tail: Records of each object after that snapshot, by position.
         newest: Position of the newest snapshot, valid or not.
         whole: False if no snapshot is valid and the tail does not reach back to the beginning.
-        warnings: Each object that was skipped, and why.
-        lacking: What must be there and was not found; "" if nothing is. Then a listing was not
-            whole, or objects were deleted.
+        warnings: One sentence for each skipped object, with the reason.
+        lacking: One sentence that names an object that must exist but was not found, because a
+            listing was incomplete or the object was deleted; "" if nothing is missing.
     """
 
     snapshot: Snapshot | None = None
@@ -48,7 +50,7 @@ class Log:
     lacking: str = ""
 
     def records(self) -> Iterable[Record]:
-        """Returns the tail's records in the order of their writing."""
+        """Returns the records of the tail in the order in which they were written."""
         return (record for position in sorted(self.tail) for record in self.tail[position])
 
 
@@ -56,10 +58,10 @@ def read_log(folder: Folder, known: Log | None = None, lease: Lease | None = Non
     """Reads a study's log; damaged and foreign objects are skipped and named in its warnings.
 
     Args:
-        folder: The study's.
-        known: An earlier reading of the same study.
-        lease: The writer's, if it is a writer that reads: it asks for the objects after the last
-            one that it knows of, too.
+        folder: Folder of the study.
+        known: Earlier reading of the same study, whose objects are reused.
+        lease: Lease of the writer, if a writer reads. It also requests the objects that follow
+            the last listed one, in case the listing was incomplete.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -74,8 +76,8 @@ def read_log(folder: Folder, known: Log | None = None, lease: Lease | None = Non
 def _read(folder: Folder, known: Log, lease: Lease | None, *, patient: bool) -> Log:
     log = Log()
     newest = lease.term - 1 if lease else newest_term(folder)
-    held = {newest: noted(folder, newest)}  # before the listings, which then show that many or more
-    # the tail first: what a compaction deletes from it later is in the snapshots listed after
+    held = {newest: noted(folder, newest)}  # read before the listings, which then show no fewer
+    # list the tail before the snapshots: what a compaction deletes in between is in a snapshot
     listed = folder.list("tail")
     seen = positions(folder, log.warnings.append)
     log.newest = seen[-1] if seen else (0, 0)
@@ -118,15 +120,23 @@ def _unlisted(
     lease: Lease | None,
     written: list[int],
 ) -> list[Position]:
-    """Returns the positions that no listing showed and where there must, or may, be an object.
+    """Returns the positions of objects that the listing omits although they must or may exist.
 
-    A writer counts its objects without leaving a number out.
+    A writer numbers its objects without gaps, so an object must exist below each listed one. If a
+    writer reads, further objects after the last listed one are looked for as well.
+
+    Args:
+        folder: Folder of the study.
+        listed: Positions that the listing shows.
+        covered: Position of the last object in the snapshot.
+        lease: Lease of the writer, if a writer reads.
+        written: Terms since `covered`.
     """
     told = {term for term, _ in listed} | {*(written if lease else ())}
     asked = []
     for term in sorted(told):
         last = covered[1] if term == covered[0] else 0
-        for number in sorted(number for of, number in listed if of == term):
+        for number in sorted(number for its_term, number in listed if its_term == term):
             asked += [(term, i) for i in range(last + 1, min(number, last + 1 + _FILLED))]
             last = number
         while lease and folder.exists(tail_path((term, last + 1))):
@@ -142,21 +152,21 @@ def _lacking(
     covered: Position,
     held: dict[int, int | None],
 ) -> str:
-    """Says what must be there and is not.
+    """Returns a sentence that names the first missing object of the tail; "" if none is missing.
 
     Args:
-        folder: The study's.
-        log: What could be read.
-        found: Where there is an object in the tail, damaged or not.
-        covered: The last object that is in the snapshot.
-        held: How many objects each writer has noted, from the one of `covered` on; None for one
-            of an earlier version, which might leave a number out.
+        folder: Folder of the study.
+        log: Log as far as it could be read.
+        found: Positions of the objects that exist in the tail, damaged or not.
+        covered: Position of the last object in the snapshot.
+        held: Number of objects that each writer noted, by term, from the term of `covered` on;
+            None for a writer of an earlier version, which might leave out a number.
     """
     for term, noted_last in held.items():
         if noted_last is None:
             continue
         first = covered[1] + 1 if term == covered[0] else 1
-        seen = [number for of, number in log.tail if of == term]
+        seen = [number for its_term, number in log.tail if its_term == term]
         for number in range(first, max([noted_last, *seen]) + 1):
             if (term, number) not in found:
                 return (
@@ -170,13 +180,14 @@ def _lacking(
 def _load_tail(
     folder: Folder, log: Log, wanted: list[Position], *, patient: bool | None = None
 ) -> set[Position]:
-    """Reads objects of the tail; returns the positions of those that are there, damaged or not.
+    """Reads objects of the tail; returns the positions of those that exist, damaged or not.
 
     Args:
-        folder: The study's.
-        log: Gets the records and the warnings.
-        wanted: Where they are.
-        patient: Whether one that is missing ends the reading; None if each of them may be missing.
+        folder: Folder of the study.
+        log: Log to which the records and warnings are added.
+        wanted: Positions of the objects.
+        patient: True if a missing object ends the reading with an error, False if it causes a
+            warning, None if each object may be missing.
     """
     paths = {at: tail_path(at) for at in wanted}
     found = folder.read_all(list(paths.values()))

@@ -1,4 +1,7 @@
-"""Metrics in long form: a row for each trial, epoch and name, so that methods may differ."""
+"""Tables of metrics in long form: one row per trial, epoch and metric.
+
+Trials of different methods may therefore have different metrics.
+"""
 
 from collections.abc import Iterable
 
@@ -16,7 +19,7 @@ _KEY = ["trial", "epoch", "name"]
 
 
 def long_table(records: Iterable[Record]) -> pa.Table:
-    """Returns the reports among the records, the last value of each metric and epoch."""
+    """Returns the metrics of all reports in long form, with the last value per metric and epoch."""
     values = {
         (record["trial"], record["epoch"], name): value
         for record in records
@@ -29,10 +32,10 @@ def long_table(records: Iterable[Record]) -> pa.Table:
 
 
 def check_long(table: pa.Table) -> None:
-    """Checks a stored table of metrics.
+    """Checks that raykd could have written a stored table of metrics.
 
     Raises:
-        DamagedObjectError: It has other columns, or names that raykd would not have written.
+        DamagedObjectError: The table has other columns, or names that raykd never writes.
     """
     if not table.schema.equals(LONG):
         raise DamagedObjectError("no table of metrics: its columns are not those of raykd")
@@ -43,7 +46,7 @@ def check_long(table: pa.Table) -> None:
 
 
 def latest(tables: list[pa.Table]) -> pa.Table:
-    """Puts long tables in the order of their writing under one another; later values win."""
+    """Concatenates long tables, given in the order of their writing; later values win."""
     if len(tables) < 2:
         return tables[0] if tables else LONG.empty_table()
     grouped = pa.concat_tables(tables).group_by(_KEY, use_threads=False)
@@ -52,7 +55,7 @@ def latest(tables: list[pa.Table]) -> pa.Table:
 
 
 def wide_table(table: pa.Table) -> pa.Table:
-    """Turns one trial's long table into a row an epoch and a column a metric."""
+    """Converts one trial's long table to wide form: one row per epoch, one column per metric."""
     rows = table.to_pylist()
     epochs = sorted({row["epoch"] for row in rows})
     place = {epoch: i for i, epoch in enumerate(epochs)}

@@ -1,4 +1,4 @@
-"""Questions to a study."""
+"""Queries the stored trials and metrics of a study."""
 
 import warnings
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ from raykd.store.trials import Trial, Trials, to_trial
 if TYPE_CHECKING:
     import optuna
 
-_RANKED = ("search", "first")  # roles that compete; references are for comparison
+_RANKED = ("search", "first")  # roles that are ranked; references are only for comparison
 
 
 class Study:
-    """A study's trials and metrics as they were at the first question, or at the last `refresh`.
+    """The trials and metrics of a stored study, as of the first query or the last `refresh`.
 
-    Comparisons use the last epoch. Damaged and foreign objects are skipped, with a `StoreWarning`
-    that names them, and listed in `warnings`.
+    Trials are compared by their last epoch. Damaged and foreign objects are skipped; each causes a
+    `StoreWarning` and is listed in `warnings`.
 
     Args:
-        folder: The study's.
-        name: Its name.
-        log: What has been read of it already.
+        folder: Folder of the study.
+        name: Name of the study.
+        log: Log of the study, if it has been read already.
 
     Raises:
         StoreError: There is no study in the folder.
@@ -60,13 +60,13 @@ class Study:
         return f"Study({self.name!r} in {self.folder.uri})"
 
     def refresh(self) -> None:
-        """Reads what is new; objects that were read before are not read again.
+        """Reads new objects; objects that were read before are not read again.
 
         Raises:
-            UnavailableError: The storage shows less than there must be.
+            UnavailableError: An object that must exist was not found.
         """
         log = read_log(self.folder, self._log)
-        if log.lacking and not log.warnings:  # else damage explains it, and is named
+        if log.lacking and not log.warnings:  # otherwise a warning already names the damage
             raise UnavailableError(log.lacking)
         self._take(log)
 
@@ -84,30 +84,30 @@ class Study:
             self._warn(f"{self.folder.uri}: the beginning of trial {trial} is lost; skipped")
         table = table.filter(begun)
         names = [f"last_{metric}" for metric in self.spec["metric"]]
-        for name in names:  # an objective that no trial has reported yet is null, not unknown
+        for name in names:  # an objective without any report yet is a column of nulls
             if name not in table.column_names and name not in ("last_params",):
                 table = table.append_column(name, pa.nulls(len(table), pa.float64()))
         self._table = table
 
     def trials(self) -> pa.Table:
-        """Returns a row a trial, in the order of their numbers.
+        """Returns a table with one row per trial, in the order of the trials' numbers.
 
         The columns are `trial, number, cohort, role, method, seed, time, state, reason,
         checkpoint, params, epoch, best_epoch`, then `config_<name>`, `last_<metric>` (after the
         last epoch), `best_<metric>` (after the epoch where the first objective was best) and
-        `cost_<name>`. What a trial lacks is null.
+        `cost_<name>`. A value that a trial lacks is null.
         """
         return self._trials().drop_columns(["config"])
 
     def all_trials(self) -> list[Trial]:
-        """Returns every trial in the order of `trials()`, teacher and references among them."""
+        """Returns all trials in the order of `trials()`, including teacher and references."""
         return [to_trial(row) for row in self._trials().to_pylist()]
 
     def trial(self, id: str) -> Trial:
-        """Returns one trial.
+        """Returns the trial with this name.
 
         Raises:
-            StoreError: There is none of this name.
+            StoreError: There is no trial of this name.
         """
         table = self._trials()
         rows = table.filter(pc.field("trial") == id).to_pylist()
@@ -128,15 +128,16 @@ class Study:
     ) -> list[Trial]:
         """Returns the `k` best complete trials by their last epoch, best first.
 
-        Args:
-            k: At most so many; ties go to the trial that was asked for earlier.
-            metric: A metric, `params` or `cost_<name>`; the study's first objective by default.
-            mode: `"max"` or `"min"`; as in the study where the metric is an objective of it.
-            where: A condition on the columns of `trials()`: `pc.field("config_alpha") > 1.2`.
-            roles: Among `search`, `first` (given settings, such as the paper's) and `reference`.
+        In a study with several `seeds` each replicate is a trial of its own here, whereas
+        `raykd best` and the HTML page rank settings by the mean over their replicates.
 
-        In a study of several `seeds` each replicate is a trial of its own here; `raykd best` and
-        the page rank settings by the mean over their replicates.
+        Args:
+            k: Maximum number of trials; of equal trials the one with the lower number comes first.
+            metric: A metric, `params` or `cost_<name>`; by default the study's first objective.
+            mode: `"max"` or `"min"`; by default the study's mode, if the metric is an objective.
+            where: Condition on the columns of `trials()`, like `pc.field("config_alpha") > 1.2`.
+            roles: Roles of the trials to rank: `search`, `first` (given settings, such as the
+                paper's) or `reference`.
         """
         metric = metric or str(self.spec["metric"][0])
         column, order = self._column(metric), self._order(metric, mode)
@@ -153,14 +154,14 @@ class Study:
         where: pc.Expression | None = None,
         roles: Sequence[str] = _RANKED,
     ) -> list[Trial]:
-        """Returns the complete trials that no other beats in every objective.
+        """Returns the Pareto front: the complete trials that no other trial dominates.
 
-        They come best first by the first objective; equal ones are all kept.
+        The trials are ordered by the first objective, best first; equal trials are all kept.
 
         Args:
             objectives: `"max"` or `"min"` by metric, `params` or `cost_<name>`.
-            where: As for `best`.
-            roles: As for `best`.
+            where: Condition on the columns of `trials()`, as for `best`.
+            roles: Roles of the trials to compare, as for `best`.
         """
         if not objectives:
             raise StoreError("pareto needs objectives, as {'val_top1': 'max', 'params': 'min'}")
@@ -179,7 +180,7 @@ class Study:
         return [to_trial(row) for row in table.take(pa.array(front, pa.int64())).to_pylist()]
 
     def curve(self, trial: Trial | str) -> pa.Table:
-        """Returns one trial's metrics, a row an epoch and a column a metric."""
+        """Returns one trial's metrics: one row per epoch, one column per metric."""
         id = trial.id if isinstance(trial, Trial) else self.trial(trial).id
         return wide_table(self._long(id))
 
@@ -190,9 +191,9 @@ class Study:
         return self._metrics
 
     def to_optuna(self) -> "optuna.Study":
-        """Returns the searched trials as an Optuna study in memory, for its plots and importances.
+        """Returns the searched trials as an in-memory Optuna study, for plots and importances.
 
-        References are left out, since they have no hyperparameters of the space.
+        References are left out, because they have no hyperparameters of the search space.
         """
         from raykd.store.to_optuna import to_optuna
 
@@ -204,7 +205,7 @@ class Study:
         return self._table
 
     def _long(self, trial: str | None) -> pa.Table:
-        """Reads the metrics of one trial or of all."""
+        """Returns the metrics of one trial, or of all trials, in long form."""
         self._trials()
         assert self._log is not None
         parts = self._log.snapshot.metrics if self._log.snapshot else ()
@@ -221,7 +222,7 @@ class Study:
         return latest(tables)
 
     def _competing(self, where: pc.Expression | None, roles: Sequence[str]) -> pa.Table:
-        """Returns the complete trials in these roles that meet the condition."""
+        """Returns the complete trials that have one of the roles and meet the condition."""
         table = self._trials()
         condition = (pc.field("state") == "COMPLETE") & pc.field("role").isin(list(roles))
         try:
@@ -242,7 +243,7 @@ class Study:
         raise StoreError(f"no trial has a metric {metric!r}; known: {', '.join(known)}")
 
     def _order(self, metric: str, mode: str | None) -> str:
-        """Returns Arrow's word for a mode."""
+        """Returns Arrow's sort order for a mode: "descending" or "ascending"."""
         modes: dict[str, Any] = dict(zip(self.spec["metric"], self.spec["mode"], strict=True))
         mode = mode or modes.get(metric)
         if mode not in ("max", "min"):

@@ -1,4 +1,4 @@
-"""Records: what a writer appends. One kind for a trial's start, its reports and its end."""
+"""Records that a writer appends to a study, of three kinds: a trial's start, report and end."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ from raykd.store.names import is_label, is_name, is_path
 
 Record = dict[str, Any]
 
-LAYOUT = 2  # of everything in a study's folder; a reader refuses a later one
+LAYOUT = 2  # version of the layout of a study's folder; a reader refuses later versions
 
 ROLES = ("search", "first", "reference", "teacher")
 STATES = ("COMPLETE", "PRUNED", "FAIL")
-_DEEPEST = 50  # levels of lists and dictionaries; raykd's own have about five
+_DEEPEST = 50  # maximum nesting of lists and dictionaries; raykd's own JSON has about five levels
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "trial": {
         "number": (int,),
@@ -40,10 +40,10 @@ _DEFAULTS: dict[str, Any] = {"reason": "", "checkpoint": "", "cost": {}, "params
 
 
 def plain(value: Any) -> Any:
-    """Returns `value` in JSON's own types; NaN and infinities become `{"$float": "nan"}`.
+    """Converts `value` to the types of JSON; NaN and infinities become `{"$float": "nan"}` etc.
 
     Raises:
-        StoreError: A value that JSON has no type for.
+        StoreError: JSON has no type for a value.
     """
     if value is None or isinstance(value, bool | str) or type(value) is int:
         return value
@@ -64,15 +64,15 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Returns strict JSON with sorted keys, in which NaN and infinities survive."""
+    """Returns `value` as strict JSON with sorted keys; NaN and infinities are preserved."""
     return json.dumps(plain(value), allow_nan=False, sort_keys=True, indent=indent)
 
 
 def from_json(text: str | bytes) -> Any:
-    """Reads what `to_json` wrote.
+    """Parses JSON that `to_json` wrote.
 
     Raises:
-        DamagedObjectError: It is not JSON, or nested more deeply than anything of raykd's.
+        DamagedObjectError: The text is not JSON, or is nested more than `_DEEPEST` levels deep.
     """
     try:
         read = json.loads(text, object_hook=_float)
@@ -91,16 +91,17 @@ def _float(item: dict[str, Any]) -> Any:
 
 
 def _parts(item: Any) -> Iterable[Any]:
-    """Returns the lists and dictionaries directly within one."""
+    """Returns the lists and dictionaries directly inside a list or dictionary."""
     inside = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
     return [part for part in inside if isinstance(part, dict | list)]
 
 
 def checked(record: Record) -> Record:
-    """Returns a record with its defaults filled in.
+    """Validates a record and returns it with its defaults filled in.
 
     Raises:
-        StoreError: An unknown kind, a field missing, unknown or of another type.
+        StoreError: The kind is unknown, or a field is missing, unknown, or has a wrong type or
+            value.
     """
     kind = record.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
@@ -124,7 +125,7 @@ def checked(record: Record) -> Record:
 
 
 def _check_names(record: Record) -> None:
-    """Refuses names that would lead out of a folder, or break a line."""
+    """Refuses names that would lead out of a folder or contain a line break."""
     for key in ("trial", "cohort", "method"):
         name = record.get(key, "")
         if not is_name(name) and (name or key == "trial"):  # a teacher has no cohort and no method
@@ -143,7 +144,7 @@ def _check_names(record: Record) -> None:
 
 
 def _checked_field(kind: str, key: str, value: Any, fields: dict[str, tuple[type, ...]]) -> Any:
-    """Returns one field's value; numbers of NumPy become Python's."""
+    """Validates one field's value and returns it; NumPy integers become Python's."""
     if key == "kind":
         return value
     if isinstance(value, Integral) and not isinstance(value, bool):
@@ -159,7 +160,7 @@ def _checked_field(kind: str, key: str, value: Any, fields: dict[str, tuple[type
 
 
 def _numbers(key: str, values: dict[Any, Any]) -> dict[str, float]:
-    """Returns metrics or costs as floats."""
+    """Validates metrics or costs and returns them as floats."""
     if bad := [name for name, item in values.items() if not isinstance(item, Real)]:
         raise StoreError(f"{key} must be numbers; not so: {', '.join(map(str, bad))}")
     if key == "metrics" and "epoch" in values:
@@ -171,17 +172,17 @@ def _numbers(key: str, values: dict[Any, Any]) -> dict[str, float]:
 
 
 def pack(records: Iterable[Record]) -> bytes:
-    """Returns JSON lines; the first one holds the SHA-256 of the rest."""
+    """Serialises records as JSON lines; the first line holds the SHA-256 of the rest."""
     body = "".join(f"{to_json(record)}\n" for record in records).encode()
     head = to_json({"sha256": hashlib.sha256(body).hexdigest()})
     return f"{head}\n".encode() + body
 
 
 def unpack(data: bytes) -> list[Record]:
-    """Reads what `pack` wrote.
+    """Parses and validates records that `pack` serialised.
 
     Raises:
-        DamagedObjectError: It was cut short or altered, or is not what `checked` lets through.
+        DamagedObjectError: The bytes were truncated or altered, or `checked` refuses a record.
     """
     line, _, body = data.partition(b"\n")
     head = from_json(line)

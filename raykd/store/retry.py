@@ -1,4 +1,4 @@
-"""Waiting for a storage that does not answer as it should now."""
+"""Repeats requests to a storage that fails at the moment."""
 
 import math
 import time
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 RETRY_SECONDS = 900.0
-"""How long a worker waits for a storage that fails; then Ray starts the cohort again elsewhere."""
+"""Seconds that a worker waits for a failing storage; then Ray restarts its cohort elsewhere."""
 
 
 def retry_until_available(
@@ -23,16 +23,20 @@ def retry_until_available(
     say: Callable[[str], None] | None = None,
     what: str = "the store",
 ) -> T:
-    """Asks until the storage serves it: the network is back, keys are renewed, the disk has room.
+    """Repeats a request until the storage serves it, and returns the answer.
+
+    A request may fail until the network is back, credentials are renewed or the disk has space.
+    The pause between two tries grows from 1 s to 10 s.
 
     Args:
-        ask: May be called any number of times.
-        seconds: How long, counted from the first failure.
-        say: Is told why it waits, and when that is over.
-        what: What is waited for, in the messages.
+        ask: Function that makes the request; it may be called any number of times.
+        seconds: Seconds after the first failure until the request fails for good.
+        say: Callback that receives one sentence when a wait begins, with its reason, and one when
+            the wait is over.
+        what: Name of the storage in the messages.
 
     Raises:
-        UnavailableError: It took too long.
+        UnavailableError: The storage still fails after `seconds`.
     """
     pause, given_up, told = 1.0, math.inf, ""
     while True:
@@ -54,7 +58,14 @@ def retry_until_available(
 
 
 class RetryingObjects:
-    """Objects whose every request is repeated for so many seconds before it fails."""
+    """Wraps a storage so that each failing request is repeated by `retry_until_available`.
+
+    Args:
+        objects: Storage that serves the requests.
+        seconds: Seconds after the first failure of a request until the request fails for good.
+        say: Callback that receives one sentence when a wait begins and one when it is over.
+        what: Name of the storage in the messages.
+    """
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Objects in a bucket of S3 or of a server that speaks its protocol.
+"""Stores objects in a bucket of S3 or of a server with the same protocol.
 
-botocore, which boto3 is built on, alone talks to the server, so that credentials (profiles, single
-sign-on, roles that renew themselves), region, endpoint, proxy and certificates are resolved once
-and by the standard rules.
+Only botocore, on which boto3 is built, talks to the server. Credentials (profiles, single sign-on,
+roles that renew themselves), region, endpoint, proxy and certificates are therefore resolved in one
+place and by the standard rules.
 """
 
 import os
@@ -18,37 +18,42 @@ from raykd.store.address import has_credentials
 from raykd.store.errors import MissingObjectError, StoreError, UnavailableError
 from raykd.store.s3_answers import CREDENTIALS, MISSING, refused, unsent
 
-Paths = list[str]  # `list` means the method within the class below
+Paths = list[str]
 
 
 class Bucket:
-    """One bucket; clients are made on first use and again after the server refused their keys."""
+    """A bucket; its clients are created on first use, and anew after refused credentials.
 
-    threads = 16
+    Args:
+        name: Name of the bucket.
+    """
+
+    threads = 16  # number of simultaneous reads, and size of a client's connection pool
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._session: Any = None
-        self._clients: dict[bool, Any] = {}  # by whether they are quick to give up
+        self._clients: dict[bool, Any] = {}  # by the argument `quick` of `_connected`
         self._endpoint = "AWS S3"
         self._pid, self._lock = os.getpid(), Lock()
 
     def read(self, key: str) -> bytes:
-        """Returns an object's bytes, in one request."""
+        """Returns an object's bytes with one request."""
         with self._asked("read", key) as client:
             body: bytes = client.get_object(Bucket=self.name, Key=key)["Body"].read()
             return body
 
     def write(self, key: str, data: bytes) -> None:
-        """Puts an object, in one request."""
+        """Writes an object with one request."""
         with self._asked("write", key) as client:
             client.put_object(Bucket=self.name, Key=key, Body=data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Puts an object unless there is one; asks first, since some servers ignore the condition.
+        """Creates an object; returns False if it exists already.
 
-        A put whose answer was lost is sent again and then refused by its own object, so bytes
-        that turn out to be `data` count as written.
+        Some servers ignore the condition of a PUT, so the object is looked for first. A PUT whose
+        answer was lost is repeated and then refused because of the object that it created itself;
+        an existing object that equals `data` therefore counts as written.
         """
         from botocore.exceptions import ClientError
 
@@ -58,7 +63,7 @@ class Bucket:
             try:
                 client.put_object(Bucket=self.name, Key=key, Body=data, IfNoneMatch="*")
             except ClientError as error:
-                if _code(error) == "ConditionalRequestConflict":  # another is writing just now
+                if _code(error) == "ConditionalRequestConflict":  # another PUT is in progress
                     return self.create(key, data)
                 if _code(error) not in ("412", "PreconditionFailed"):
                     raise
@@ -66,20 +71,20 @@ class Bucket:
             return True
 
     def read_part(self, key: str, first: int, count: int) -> bytes:
-        """Returns bytes of an object from position `first` on; fewer than `count` at its end."""
+        """Returns up to `count` bytes of an object from byte `first` on; fewer if it ends."""
         with self._asked("read", key) as client:
             answer = client.get_object(
                 Bucket=self.name, Key=key, Range=f"bytes={first}-{first + count - 1}"
             )
             data: bytes = answer["Body"].read()
-        # a server that knows no ranges sends everything
+        # a server that does not support ranges sends the whole object
         return data if answer.get("ContentRange") else data[first : first + count]
 
     def exists(self, key: str) -> bool:
-        """Says whether there is an object.
+        """Returns True if the object exists.
 
-        An answer without a body does not say whether the object is missing or the whole bucket,
-        so what seems to be missing is asked for once more in another way.
+        The answer to a HEAD request has no body and does not tell a missing object from a missing
+        bucket, so an object that seems to be missing is requested once more with GET.
         """
         if self._there(key):
             return True
@@ -91,7 +96,7 @@ class Bucket:
         return True
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Returns the keys below `prefix`, without the markers of folders, and their bytes."""
+        """Returns the size in bytes of each object below `prefix` by key; skips folder markers."""
         return {
             entry["Key"]: entry["Size"]
             for page in self._pages(prefix)
@@ -108,7 +113,7 @@ class Bucket:
         ]
 
     def delete(self, keys: Paths) -> None:
-        """Deletes objects, a thousand a request."""
+        """Deletes objects, up to 1000 (the limit of S3) per request."""
         for start in range(0, len(keys), 1000):
             batch = [{"Key": key} for key in keys[start : start + 1000]]
             with self._asked("delete", keys[start]) as client:
@@ -120,7 +125,7 @@ class Bucket:
                 raise UnavailableError(self._refused(code, "delete", key))
 
     def check(self, prefix: str, *, write: bool) -> None:
-        """Lists, compares the region, and with `write` puts and deletes a probe."""
+        """Tests access: lists, compares regions and, with `write`, writes and deletes a probe."""
         with self._asked("list", prefix, quick=True) as client:
             client.list_objects_v2(
                 Bucket=self.name, Prefix=f"{prefix}/" if prefix else "", MaxKeys=1
@@ -139,12 +144,12 @@ class Bucket:
                 client.delete_object(Bucket=self.name, Key=key)
 
     def _region(self, client: Any) -> str:
-        """Returns the bucket's region, or "" where the server does not say."""
+        """Returns the bucket's region; "" if the server does not name it."""
         from botocore.exceptions import ClientError
 
         try:
             answer = client.head_bucket(Bucket=self.name)
-        except ClientError as error:  # a policy may allow the prefix and not the bucket itself
+        except ClientError as error:  # a policy may allow the prefix but not the bucket itself
             answer = error.response
         return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", ""))
 
@@ -157,10 +162,10 @@ class Bucket:
         return True
 
     def _pages(self, prefix: str, **options: Any) -> Iterator[dict[str, Any]]:
-        """Yields the pages of a listing, which is whole or raises.
+        """Yields the pages of a complete listing; an incomplete one raises an error.
 
-        botocore's own paginator takes a page that does not say how to go on for the last one, and
-        an answer that is no listing for an empty one.
+        botocore's own paginator takes a page without a continuation token for the last one, and
+        an answer that is not a listing for an empty listing.
         """
         while True:
             with self._asked("list", prefix) as client:
@@ -183,7 +188,7 @@ class Bucket:
 
     @contextmanager
     def _asked(self, action: str, key: str, *, quick: bool = False) -> Iterator[Any]:
-        """Yields a client; turns its errors into one sentence without anything secret."""
+        """Yields a client; converts its errors into one sentence without secrets."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
@@ -210,7 +215,7 @@ class Bucket:
         self._clients.clear()
 
     def _connected(self, *, quick: bool) -> Any:
-        """Returns the client; a quick one gives up within seconds."""
+        """Returns a client, which is created if necessary; a quick one gives up within seconds."""
         if self._pid != os.getpid():  # a forked process must not share its parent's connections
             self._pid, self._lock = os.getpid(), Lock()
             self._forget()
@@ -224,14 +229,14 @@ class Bucket:
 
 @lru_cache(maxsize=1)
 def _loader() -> Any:
-    """Returns botocore's reader of its models of services; parsing that of S3 takes 0.1 s."""
+    """Returns a shared loader of botocore's service models; parsing that of S3 takes 0.1 s."""
     from botocore.loaders import create_loader
 
     return create_loader()
 
 
 def _session() -> Any:
-    """Returns a session, which finds credentials, region and endpoint, and renews them."""
+    """Returns a botocore session, which resolves and renews credentials, region and endpoint."""
     from botocore.session import get_session
 
     session = get_session()
@@ -240,9 +245,9 @@ def _session() -> Any:
 
 
 def _client(session: Any, *, quick: bool) -> Any:
-    """Makes a client from the environment as it is now."""
-    # rclone and other servers know neither chunked checksums nor checksums of ranges; the
-    # variables serve pyarrow (Ray's storage) in this process and its children as well.
+    """Creates an S3 client from the current environment variables and AWS configuration."""
+    # rclone and other servers support neither chunked checksums nor checksums of ranges. The
+    # variables also apply to pyarrow (Ray's storage) in this process and its children.
     os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
     from botocore.config import Config
@@ -250,13 +255,13 @@ def _client(session: Any, *, quick: bool) -> Any:
     config = Config(
         connect_timeout=3 if quick else 10,
         read_timeout=5 if quick else 60,
-        # "standard" waits up to 20 s between attempts: ten outlast a minute of 503
+        # "standard" waits up to 20 s between attempts, so ten attempts outlast a minute of 503
         retries={"mode": "standard", "total_max_attempts": 2 if quick else 10},
         max_pool_connections=Bucket.threads,
     )
     try:
         client = session.create_client("s3", config=config)
-    except ValueError:  # its message has the address, and that may have a password
+    except ValueError:  # its message quotes the address, which may contain a password
         raise StoreError(
             "AWS_ENDPOINT_URL is not an address; use http://host:port or https://host"
         ) from None
@@ -269,7 +274,7 @@ def _client(session: Any, *, quick: bool) -> Any:
 
 
 def _address(url: str) -> str:
-    """Returns a URL's scheme, host and port, without a user or password in it."""
+    """Returns a URL's scheme, host and port, without user and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 

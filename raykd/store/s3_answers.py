@@ -1,4 +1,4 @@
-"""What the errors of an S3 server, and of the way to it, mean here: one sentence each."""
+"""Explains errors of an S3 server, and of the connection to it, in one sentence each."""
 
 import os
 from typing import TYPE_CHECKING
@@ -28,13 +28,13 @@ _REGION = {
 
 
 def refused(code: str, action: str, place: str, endpoint: str) -> str:
-    """Says what a server's error code means.
+    """Returns a sentence that explains a server's error code and says what to do.
 
     Args:
-        code: The server's, or in words what its answer is.
-        action: What was asked for: read, write, list or delete.
-        place: The `s3://` address that it was asked for.
-        endpoint: The server's address.
+        code: Error code of the server, or a description of its answer.
+        action: Requested action: `read`, `write`, `list` or `delete`.
+        place: Address in S3 of the request, `s3://bucket/key`.
+        endpoint: Address of the server.
     """
     if code == "NoSuchBucket" or (code in MISSING and action != "read"):
         bucket = place.removeprefix("s3://").partition("/")[0]
@@ -58,7 +58,7 @@ def refused(code: str, action: str, place: str, endpoint: str) -> str:
 
 
 def unsent(error: "BotoCoreError", bucket: str, endpoint: str) -> str:
-    """Says why a request never got an answer."""
+    """Returns a sentence that explains why a request got no answer and says what to do."""
     from botocore import exceptions as e
 
     kind = type(error).__name__

@@ -1,11 +1,11 @@
-"""Snapshots: what the tail said so far, as plain Parquet.
+"""Snapshots: the records of a study up to a position in its tail, compacted to plain Parquet.
 
-    snapshot/<term>-<n>/trials.parquet    a row a trial
-    snapshot/<term>-<n>/metrics.parquet   long form; a part, immutable, shared with later snapshots
-    snapshot/<term>-<n>/manifest.json     written last: with it the snapshot is valid
+    snapshot/<term>-<n>/trials.parquet    one row per trial
+    snapshot/<term>-<n>/metrics.parquet   long form; an immutable part, shared by later snapshots
+    snapshot/<term>-<n>/manifest.json     written last; it makes the snapshot valid
 
-A part is merged with the parts before it that are no larger, so there are about log2(rows) parts
-and each row is rewritten about log2(rows) times, however long the study.
+A new part of the metrics is merged with the preceding parts that are no larger, so there are about
+log2(rows) parts and each row is rewritten about log2(rows) times, however long the study is.
 """
 
 import hashlib
@@ -25,16 +25,24 @@ from raykd.store.names import is_sha256
 from raykd.store.records import LAYOUT, from_json, to_json, unpack
 
 Warn = Callable[[str], None]
-Position = tuple[int, int]  # (term, number): the order of snapshots, and of objects in the tail
+Position = tuple[int, int]  # (term, number), by which snapshots and objects of the tail are sorted
 
-MOST_SNAPSHOTS = 90_000_000  # of a study: a number has eight digits, and room for some more
+MOST_SNAPSHOTS = 90_000_000  # maximum for a study: names have eight digits, with some in reserve
 NAME = re.compile(r"([0-9]{6})-([0-9]{8})")
 _OBJECT = re.compile(r"([0-9]{6}-[0-9]{8})/(manifest\.json|trials\.parquet|metrics\.parquet)")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A Parquet file: path below the study, rows, digest, and the range of its trials' names."""
+    """A Parquet file as a manifest describes it.
+
+    Attributes:
+        path: Path below the folder of the study.
+        rows: Number of rows.
+        sha256: SHA-256 digest of the file in hexadecimal.
+        first: First name of a trial in the file, in alphabetical order.
+        last: Last name of a trial in the file, in alphabetical order.
+    """
 
     path: str
     rows: int
@@ -45,7 +53,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A manifest: everything in the tail up to and including `covered` is in these files."""
+    """A snapshot as its manifest describes it.
+
+    Attributes:
+        position: Position of the snapshot among the snapshots.
+        covered: Position of the last object of the tail that the snapshot contains.
+        trials: File with the table of trials.
+        metrics: Files with the metrics in long form, in the order of their writing.
+    """
 
     position: Position
     covered: Position
@@ -53,24 +68,24 @@ class Snapshot:
     metrics: tuple[Part, ...]
 
     def files(self) -> set[str]:
-        """Returns the paths it needs, its manifest included."""
+        """Returns the paths of all files of the snapshot, including its manifest."""
         parts = {part.path for part in (self.trials, *self.metrics)}
         return parts | {f"{_home(self.position)}/manifest.json"}
 
 
 def name_of(position: Position) -> str:
-    """Returns `<term>-<n>` in a form that sorts by itself."""
+    """Returns `<term>-<n>` with leading zeros, so that names sort like positions."""
     return f"{position[0]:06d}-{position[1]:08d}"
 
 
 def position_of(name: str) -> Position | None:
-    """Reads `<term>-<n>`."""
+    """Parses `<term>-<n>`; returns None for any other text."""
     match = NAME.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def positions(folder: Folder, warn: Warn) -> list[Position]:
-    """Returns the positions of all snapshots with a manifest, in order; names foreign objects."""
+    """Returns the sorted positions of all snapshots with a manifest; warns of foreign objects."""
     found = []
     for path in folder.list("snapshot"):
         match = _OBJECT.fullmatch(path.removeprefix("snapshot/"))
@@ -83,11 +98,12 @@ def positions(folder: Folder, warn: Warn) -> list[Position]:
 
 
 def load_manifest(folder: Folder, position: Position) -> Snapshot:
-    """Reads a manifest.
+    """Reads the manifest of the snapshot at a position.
 
     Raises:
-        DamagedObjectError: It is not what was written.
-        StoreError: A later version of raykd wrote it.
+        MissingObjectError: There is no manifest.
+        DamagedObjectError: The manifest is not one that raykd wrote.
+        StoreError: A later version of raykd wrote the manifest.
     """
     item = from_json(folder.read(f"{_home(position)}/manifest.json"))
     try:
@@ -107,7 +123,7 @@ def load_manifest(folder: Folder, position: Position) -> Snapshot:
 
 
 def _part(item: dict[str, Any], file: str) -> Part:
-    """Reads what a manifest says of a file; only a snapshot's own files may be named."""
+    """Reads a manifest's description of a file, which must lie in a folder of a snapshot."""
     part = Part(**item)
     match = _OBJECT.fullmatch(str(part.path).removeprefix("snapshot/"))
     own = match is not None and match[2] == file and part.path == f"snapshot/{match[0]}"
@@ -118,20 +134,21 @@ def _part(item: dict[str, Any], file: str) -> Part:
 
 
 def load_part(folder: Folder, part: Part) -> pa.Table:
-    """Reads a Parquet file.
+    """Reads and validates a Parquet file.
 
     Raises:
-        DamagedObjectError: It is not what was written.
+        MissingObjectError: The file does not exist.
+        DamagedObjectError: The file differs from its description, or is not one that raykd wrote.
     """
     data = folder.read(part.path)
     if hashlib.sha256(data).hexdigest() != part.sha256:
         raise DamagedObjectError("cut short or altered, its SHA-256 differs")
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        if file.metadata.num_rows != part.rows:  # a few bytes can stand for any number of rows
+        if file.metadata.num_rows != part.rows:  # a small file may claim any number of rows
             raise DamagedObjectError(f"{file.metadata.num_rows} rows and not {part.rows}")
         table = file.read()
-        table.validate(full=True)  # texts that are no UTF-8 among others
+        table.validate(full=True)  # finds invalid UTF-8, among others
     except (pa.ArrowException, OSError) as error:
         raise DamagedObjectError(f"no Parquet ({error})") from error
     check = check_table if part.path.endswith("trials.parquet") else check_long
@@ -147,15 +164,15 @@ def publish(
     metrics: pa.Table,
     before: Snapshot | None,
 ) -> Snapshot:
-    """Writes a snapshot; killed before its last request it was never there.
+    """Writes a snapshot; it becomes valid with the last request, which writes its manifest.
 
     Args:
-        folder: The study's.
-        position: After all others.
-        covered: The last object of the tail that is in it.
-        trials: All of them.
-        metrics: Those since the snapshot before.
-        before: The snapshot that this one continues.
+        folder: Folder of the study.
+        position: Position of the snapshot, after all existing ones.
+        covered: Position of the last object of the tail that the snapshot contains.
+        trials: Table of all trials.
+        metrics: Metrics since the previous snapshot, in long form.
+        before: Previous snapshot, which this one continues.
     """
     parts = list(before.metrics) if before else []
     merged = [metrics]
@@ -163,7 +180,7 @@ def publish(
         try:
             merged.insert(0, load_part(folder, parts[-1]))
         except DamagedObjectError:
-            break  # stays as it is; a reader names it
+            break  # the damaged part stays as it is; readers warn of it
         parts.pop()
     home = _home(position)
     if metrics.num_rows:
@@ -188,19 +205,19 @@ def collect(
     told: Container[Position],
     trials: Container[str],
 ) -> None:
-    """Deletes what neither a snapshot nor the one before it needs, of the tail too.
+    """Deletes snapshots and objects of the tail that the two newest snapshots make superfluous.
 
-    The one before stays whole, so that a reader who has just begun with it can finish, and so
-    that nothing is lost if the newest is damaged. Manifests go first: what has none is invalid.
-    Nothing is deleted because a listing says so: only what the writer has read or written, and what
-    is seen, when it is read now, to be in the snapshot before.
+    The previous snapshot stays complete, so that a reader that has begun with it can finish, and so
+    that nothing is lost if the newest is damaged. Manifests are deleted first, since a snapshot
+    without one is invalid. A listing alone is no reason to delete: an object of the tail goes only
+    if this writer has read or written it, or if reading it shows only records of known trials.
 
     Args:
-        folder: The study's.
-        now: The snapshot that was just written.
-        before: The one that it continues.
-        told: The objects of the tail that this writer has read or written.
-        trials: The names of all trials in `before`.
+        folder: Folder of the study.
+        now: Snapshot that was just written.
+        before: Previous snapshot, which `now` continues.
+        told: Positions of the objects of the tail that this writer has read or written.
+        trials: Names of all trials.
     """
     keep = now.files() | (before.files() if before else set())
     old: dict[Position, list[str]] = {}
@@ -229,10 +246,10 @@ def collect(
 
 
 def _superseded(folder: Folder, position: Position, before: Snapshot | None) -> bool:
-    """Says whether a snapshot holds nothing that a later one does not hold."""
+    """Returns True if the snapshot at `position` holds nothing that `before` does not hold."""
     try:
         found = load_manifest(folder, position)
-    except MissingObjectError:  # killed while it was written, or while it was deleted
+    except MissingObjectError:  # the writer was killed while it wrote or deleted the snapshot
         return True
     except DamagedObjectError:
         return False
@@ -244,7 +261,7 @@ def _superseded(folder: Folder, position: Position, before: Snapshot | None) -> 
 
 
 def _known(data: bytes, trials: Container[str]) -> bool:
-    """Says whether an object of the tail is whole and tells of known trials alone."""
+    """Returns True if an object of the tail is undamaged and has records of known trials only."""
     try:
         return all(record["trial"] in trials for record in unpack(data))
     except DamagedObjectError:
@@ -252,12 +269,12 @@ def _known(data: bytes, trials: Container[str]) -> bool:
 
 
 def tail_path(position: Position) -> str:
-    """Returns where an object of the tail lies."""
+    """Returns the path of an object of the tail, relative to the folder of the study."""
     return f"tail/{name_of(position)}.jsonl"
 
 
 def tail_position(path: str) -> Position | None:
-    """Reads a path that `tail_path` made; None for any other."""
+    """Parses a path that `tail_path` returned; returns None for any other path."""
     name, dot, suffix = path.removeprefix("tail/").partition(".")
     return position_of(name) if suffix == "jsonl" and dot else None
 

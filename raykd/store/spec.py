@@ -1,4 +1,7 @@
-"""`study.json`: what a study is; written once, and what must not change is compared."""
+"""Reads and writes `study.json`, the specification of a study.
+
+It is written once. When the study is continued, the fields that must not change are compared.
+"""
 
 import math
 from typing import Any
@@ -21,16 +24,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("commit", "host", "time"), (str, type(None))),
     "halving": (dict, type(None)),
 }
-"""What a field of `study.json` must be where it is there; readers rely on it."""
+"""Types of the fields of `study.json`; readers rely on them. Every field may be absent."""
 _RANGE = {"low", "high", "step", "log"}
-_LARGEST = 10**300  # of a number in the space
+_LARGEST = 10**300  # bound of the magnitude of a number in the space, so that a float can hold it
 
 
 def load_spec(folder: Folder) -> Spec | None:
-    """Reads a study's specification; None if there is no such study.
+    """Reads and validates a study's specification; returns None if there is no study.
 
     Raises:
-        StoreError: It is damaged, or a later version of raykd wrote it.
+        StoreError: The specification is damaged, or a later version of raykd wrote it.
     """
     try:
         spec = from_json(folder.read(_PATH))
@@ -52,7 +55,7 @@ def load_spec(folder: Folder) -> Spec | None:
 
 
 def _check(spec: Spec) -> None:
-    """Checks the fields that readers use."""
+    """Validates the fields that readers use."""
     for name, types in _TYPES.items():
         if name in spec and (not isinstance(spec[name], types) or isinstance(spec[name], bool)):
             raise DamagedObjectError(f"its {name} is {spec[name]!r}")
@@ -86,9 +89,9 @@ def _check_objectives(spec: Spec) -> None:
 
 
 def _is_distribution(item: Any) -> bool:
-    """Says whether this is what Optuna writes of one of its three distributions.
+    """Returns True for the JSON of a valid float, integer or categorical distribution of Optuna.
 
-    Optuna itself, whose import takes a second, would raise for whatever else makes no sense.
+    Optuna itself is not asked, because its import takes a second.
     """
     if not isinstance(item, dict) or not isinstance(item.get("attributes"), dict):
         return False
@@ -112,18 +115,20 @@ def _is_choice(item: Any) -> bool:
 
 
 def _is_number(item: Any, kinds: tuple[type, ...]) -> bool:
-    """Says whether this is a number that any kind of number can hold."""
+    """Returns True for a finite number of one of the given types that a float can hold."""
     return type(item) in kinds and abs(item) < _LARGEST and math.isfinite(item)
 
 
 def settle_spec(folder: Folder, spec: Spec) -> Spec:
-    """Writes a study's specification, or compares its identity with what is there already.
+    """Writes a study's specification, or compares its identity with the stored one.
 
     Returns:
         The specification as stored.
 
     Raises:
-        StoreError: A study of this name is there with another identity; names what differs.
+        StoreError: The stored study has another identity (the message names the differences), was
+            written by another version of the layout, or is damaged; or `spec` has invalid
+            objectives.
     """
     _check_objectives(spec)
     new: Spec = from_json(to_json({**spec, "layout": LAYOUT}))
@@ -147,10 +152,10 @@ def settle_spec(folder: Folder, spec: Spec) -> Spec:
 
 
 def objective(spec: Spec) -> tuple[str, str]:
-    """Returns the first objective that epochs report, and its mode.
+    """Returns the name and mode of the first objective that is reported after each epoch.
 
     Raises:
-        StoreError: All objectives are properties of a whole trial.
+        StoreError: All objectives (`params`, `cost_<name>`) are properties of a whole trial.
     """
     for metric, mode in zip(spec["metric"], spec["mode"], strict=True):
         if metric != "params" and not metric.startswith("cost_"):
@@ -159,14 +164,14 @@ def objective(spec: Spec) -> tuple[str, str]:
 
 
 def _differences(stored: Any, asked: Any, name: str) -> list[str]:
-    """Lists the entries that differ, nested ones as `space.alpha`."""
+    """Returns one phrase per differing entry; nested entries are named like `space.alpha`."""
     if isinstance(stored, dict) and isinstance(asked, dict):
         return [
             line
             for key in sorted({*stored, *asked})
             for line in _differences(stored.get(key), asked.get(key), f"{name}.{key}".lstrip("."))
         ]
-    if stored == asked or to_json(stored) == to_json(asked):  # 1 is 1.0, and NaN is NaN
+    if stored == asked or to_json(stored) == to_json(asked):  # 1 equals 1.0, and NaN equals NaN
         return []
     return [f"{name} is {_shown(stored)} there and {_shown(asked)} here"]
 

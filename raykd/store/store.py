@@ -1,4 +1,4 @@
-"""A store: studies below one root."""
+"""A store: the folder that contains studies."""
 
 import os
 import re
@@ -10,14 +10,14 @@ from raykd.store.folder import Folder
 from raykd.store.query import Study
 from raykd.store.writer import Writer
 
-_RESERVED = ("artefacts", "ray")  # beside the studies, see docs/storage.md
+_RESERVED = ("artefacts", "ray")  # names of other folders beside the studies, see docs/storage.md
 
 
 class Store:
-    """The studies in a folder.
+    """Opens, creates and lists the studies in a folder.
 
     Args:
-        folder: The store's root.
+        folder: Root folder of the store.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -27,7 +27,7 @@ class Store:
         return f"Store({self.folder.uri!r})"
 
     def studies(self) -> list[str]:
-        """Returns the names of the studies, sorted."""
+        """Returns the sorted names of the studies."""
         return [
             name
             for name in self.folder.folders()
@@ -35,10 +35,10 @@ class Store:
         ]
 
     def study(self, name: str) -> Study:
-        """Returns a study to ask questions of.
+        """Returns a study for queries.
 
         Raises:
-            StoreError: There is none of this name; says which there are.
+            StoreError: There is no study of this name; the message lists the known names.
         """
         if not _valid(name) or not self.folder.exists(f"{name}/study.json"):
             known = ", ".join(self.studies()) or "none yet"
@@ -55,10 +55,10 @@ class Store:
         wait: float = 0.0,
         say: Callable[[str], None] | None = None,
     ) -> Writer:
-        """Begins or continues a study; see `Writer`.
+        """Creates or continues a study and returns its writer; see `Writer` for the arguments.
 
         Raises:
-            StoreError: The name is no name for a folder, or as `Writer` says.
+            StoreError: The name is invalid, or one of the reasons given in `Writer`.
         """
         if not _valid(name):
             raise StoreError(
@@ -73,12 +73,13 @@ def open_store(uri: str | os.PathLike[str], *, create: bool = False) -> Store:
     """Opens the store at a local folder or `s3://bucket/prefix`.
 
     Args:
-        uri: Where; credentials, region and endpoint come from the standard AWS environment.
-        create: Whether it may be new. Then it is also tried that it can be written to.
+        uri: Address of the store; credentials, region and endpoint come from the standard AWS
+            environment.
+        create: Accept a store that does not exist yet, and test that it can be written to.
 
     Raises:
-        StoreError: It is not there, or not reachable, readable, writable; says which and what to
-            do, within seconds.
+        StoreError: The store does not exist, or cannot be reached, read or written. This takes
+            seconds at most, and the message says what to do.
     """
     folder = Folder(uri)
     folder.check(write=create)

@@ -1,4 +1,4 @@
-"""A stored study as Optuna's, in memory."""
+"""Converts a stored study to an in-memory study of Optuna."""
 
 import math
 from contextlib import suppress
@@ -19,23 +19,24 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from raykd.store.spec import objective
 from raykd.store.trials import Trial, to_trial
 
-_LARGEST = 10**300
-_CHOICES = (bool, int, float, str)
+_LARGEST = 10**300  # bound of the magnitude of a number, so that a float can hold it
+_CHOICES = (bool, int, float, str)  # types of categorical choices that Optuna supports
 
 
 def to_optuna(
     name: str, spec: dict[str, Any], trials_table: pa.Table, metrics: pa.Table
 ) -> optuna.Study:
-    """Returns the trials in the roles `search` and `first`, in the order of their numbers.
+    """Returns an Optuna study of the trials in the roles `search` and `first`, sorted by number.
+
+    User attributes of a trial are `trial, cohort, role, method, seed, config, metrics` and, if
+    there is one, `reason`. A complete trial with an objective that is not finite becomes a failed
+    one, as Optuna requires.
 
     Args:
-        name: The study's.
-        spec: What `study.json` says.
-        trials_table: A row a trial, with the column `config`.
-        metrics: In long form: `trial, epoch, name, value`.
-
-    User attributes are `trial, cohort, role, method, seed, config, metrics` and, if there is one,
-    `reason`. A complete trial without a finite objective counts as failed, as Optuna demands.
+        name: Name of the study.
+        spec: Specification of the study, the content of `study.json`.
+        trials_table: Table with one row per trial, including the column `config`.
+        metrics: Metrics in long form: `trial, epoch, name, value`.
     """
     rows = [row for row in trials_table.to_pylist() if row["role"] in ("search", "first")]
     trials = [to_trial(row) for row in rows]
@@ -74,7 +75,7 @@ def _frozen(
     values: list[float],
     curve: dict[int, float],
 ) -> FrozenTrial:
-    """Makes Optuna's record of a trial."""
+    """Converts a trial to a frozen trial of Optuna."""
     finite = all(map(math.isfinite, values))
     state = TrialState[trial.state]
     if state == TrialState.COMPLETE and not finite:
@@ -99,7 +100,7 @@ def _frozen(
         user_attrs=attributes,
         intermediate_values=curve,
     )
-    with suppress(ValueError, OverflowError):  # a store may hold times that are none
+    with suppress(ValueError, OverflowError):  # a store may contain invalid times
         frozen.datetime_start = datetime.fromisoformat(began).replace(tzinfo=None)
         if state.is_finished():
             seconds = timedelta(seconds=trial.cost.get("seconds", 0.0))
@@ -108,7 +109,7 @@ def _frozen(
 
 
 def _value(trial: Trial, metric: str) -> float:
-    """Returns an objective's value after the last epoch, NaN if there is none."""
+    """Returns an objective's value after the last epoch; NaN if there is none."""
     if metric in trial.metrics:
         return trial.metrics[metric]
     if metric == "params":
@@ -117,10 +118,10 @@ def _value(trial: Trial, metric: str) -> float:
 
 
 def _covering(distribution: BaseDistribution, values: list[Any]) -> BaseDistribution:
-    """Returns the distribution, widened to values outside of it.
+    """Returns the distribution, widened so that it contains all the values.
 
-    A given setting, such as a paper's own, may lie outside of what is searched. Importances are
-    computed from the parameters that all trials share, with equal distributions.
+    A given setting, such as the paper's, may lie outside the search space, and Optuna computes
+    importances only for parameters that have the same distribution in all trials.
     """
     outside: list[Any] = []
     for value in values:
@@ -148,5 +149,5 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    """Says whether this is a number that Optuna can hold; no float is as large as some integers."""
+    """Returns True for a finite number that a float, and so Optuna, can hold."""
     return isinstance(value, int | float) and abs(value) < _LARGEST

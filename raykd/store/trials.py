@@ -1,4 +1,4 @@
-"""Trials: what the records say about each, as one row a trial."""
+"""Builds the table of trials, one row per trial, from the records of a study."""
 
 import math
 from collections.abc import Iterable
@@ -35,15 +35,25 @@ GROUPS = {"config_": "config", "last_": "last", "best_": "best", "cost_": "cost"
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of the hyperparameters and what came of it.
+    """One setting of the hyperparameters and its results.
 
     Attributes:
-        id: Its name within the study, `"0007"`.
-        state: `RUNNING`, `COMPLETE`, `PRUNED` or `FAIL` (then `reason` says why).
-        metrics: By name, after the last epoch; comparisons use these.
-        best: By name, at `best_epoch`: where the study's first objective was best.
-        checkpoint: Path below the store's root, or "".
-        cost: By name and unit, as `seconds` and `images`.
+        id: Name of the trial within the study, like `"0007"`.
+        number: Number of the trial in the study's search; -1 for a teacher or reference.
+        cohort: Name of the cohort that the trial was trained in; "" for a teacher.
+        role: `search`, `first` (a given setting), `reference` or `teacher`.
+        method: Name of the distillation method; "" for a teacher.
+        seed: Seed of the trial.
+        state: `RUNNING`, `COMPLETE`, `PRUNED` or `FAIL`.
+        reason: Why the trial ended early; "" if there is no reason.
+        config: Hyperparameters by name.
+        metrics: Metrics after the last epoch by name; comparisons use these.
+        best: Metrics by name at `best_epoch`, where the study's first objective was best.
+        epoch: Last epoch that was reported, counted from 1; None before the first report.
+        best_epoch: Epoch of `best`; None before the first finite value of the objective.
+        params: Number of parameters of the network; None or 0 if unknown.
+        checkpoint: Path of the checkpoint below the root of the store; "" if there is none.
+        cost: Cost by name, which says the unit, such as `seconds` and `epochs`.
     """
 
     id: str
@@ -66,7 +76,7 @@ class Trial:
 
 @dataclass
 class _Row:
-    """A trial while records are applied to it."""
+    """Mutable row of a trial, to which records are applied."""
 
     trial: str
     number: int | None = None
@@ -87,7 +97,7 @@ class _Row:
     cost: dict[str, float] = field(default_factory=dict)
 
     def apply(self, record: Record, objective: str, sign: int) -> None:
-        """Takes a record in; taking it in twice changes nothing."""
+        """Updates the row from a record; applying the same record again changes nothing."""
         if record["kind"] == "report":
             self._report(record["epoch"], record["metrics"], objective, sign)
         else:
@@ -98,7 +108,7 @@ class _Row:
     def _report(self, epoch: int, metrics: dict[str, float], objective: str, sign: int) -> None:
         if self.epoch is None or epoch > self.epoch:
             self.epoch, self.last = epoch, dict(metrics)
-        elif epoch == self.epoch:  # a second report of an epoch adds to it
+        elif epoch == self.epoch:  # a second report of an epoch adds metrics
             metrics = self.last = {**self.last, **metrics}
         if epoch == self.best_epoch:
             self.best = {**self.best, **metrics}
@@ -112,11 +122,11 @@ class _Row:
 
 
 class Trials:
-    """A table of trials and the records that came after it.
+    """A table of trials that can be updated with later records.
 
     Args:
-        base: The trials of a snapshot, or None.
-        objective: The metric that the best epoch is chosen by.
+        base: Table of the trials of a snapshot; None if there is no snapshot.
+        objective: Metric by which the best epoch is chosen.
         mode: `"max"` or `"min"`.
     """
 
@@ -130,7 +140,7 @@ class Trials:
         return trial in self._rows or trial in self._place
 
     def apply(self, records: Iterable[Record]) -> None:
-        """Takes records in, in the order of their writing."""
+        """Applies records, given in the order of their writing."""
         records = list(records)
         names = {record["trial"] for record in records} - self._rows.keys()
         if known := sorted(names & self._place.keys()):
@@ -141,7 +151,7 @@ class Trials:
             row.apply(record, self._objective, 1 if self._mode == "max" else -1)
 
     def table(self) -> pa.Table:
-        """Returns all trials, a row each, in the order of their numbers."""
+        """Returns a table of all trials, one row each, sorted by number."""
         if not self._rows:
             return self.base
         touched = pa.array(list(self._rows), pa.string())
@@ -150,12 +160,16 @@ class Trials:
         return table.sort_by([("number", "ascending"), ("trial", "ascending")])
 
     def settled(self) -> "Trials":
-        """Returns the same with all records in the base."""
+        """Returns the same trials with all applied records merged into the base table."""
         return Trials(self.table(), self._objective, self._mode)
 
 
 def stored_config(text: str) -> dict[str, Any]:
-    """Reads the hyperparameters of a stored trial."""
+    """Parses the hyperparameters of a stored trial.
+
+    Raises:
+        DamagedObjectError: The text is not a JSON dictionary with valid names.
+    """
     config = from_json(text)
     if not isinstance(config, dict) or not all(map(is_label, config)):
         raise DamagedObjectError(f"{text[:100]!r} are no hyperparameters of a trial")
@@ -163,7 +177,7 @@ def stored_config(text: str) -> dict[str, Any]:
 
 
 def to_trial(row: dict[str, Any]) -> Trial:
-    """Makes a `Trial` of one row of the table."""
+    """Converts one row of the table to a `Trial`."""
     groups = _grouped(row)
     same = ("number", "cohort", "role", "method", "seed", "state", "reason", "epoch")
     return Trial(
@@ -180,14 +194,14 @@ def to_trial(row: dict[str, Any]) -> Trial:
 
 
 def _row(row: dict[str, Any]) -> _Row:
-    """Makes a row of the table ready for more records."""
+    """Converts one row of the table to a mutable row."""
     core = {name: row[name] for name in CORE.names if name != "config"}
     groups: dict[str, Any] = {**_grouped(row), "config": stored_config(row["config"])}
     return _Row(**core, **groups)
 
 
 def _grouped(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Collects `last_loss` under `last` as `loss`, and so on; what a trial lacks is null."""
+    """Groups the prefixed columns: `last_loss` becomes `loss` under `last`; nulls are left out."""
     groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS.values()}
     for column, value in row.items():
         prefix = column.partition("_")[0] + "_"
@@ -197,7 +211,7 @@ def _grouped(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _table(rows: list[_Row]) -> pa.Table:
-    """Returns rows as a table; every column that any row has."""
+    """Converts rows to a table with every column that any row has."""
     columns = {
         name: pa.array([getattr(row, name) for row in rows], CORE.field(name).type)
         for name in CORE.names
@@ -215,7 +229,7 @@ def _table(rows: list[_Row]) -> pa.Table:
 
 
 def _joined(a: pa.Table, b: pa.Table) -> pa.Table:
-    """Puts tables under one another: columns never vanish, and integers give way to floats."""
+    """Concatenates two tables with the columns of both; integers beside floats become floats."""
     columns = {}
     for name in _ordered({*a.column_names, *b.column_names}):
         parts = [
@@ -239,16 +253,16 @@ def _chunks(part: Any) -> list[Any]:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    """Returns column names: the core ones as declared, then each group in alphabetical order."""
+    """Returns the column names in order: `CORE` as declared, then each group alphabetically."""
     more = sorted(name for name in names if name not in CORE.names)
     return [*CORE.names, *(name for group in GROUPS for name in more if name.startswith(group))]
 
 
 def _config_column(values: list[Any]) -> Any:
-    """Returns values of one hyperparameter in the narrowest type that holds them all.
+    """Returns the values of one hyperparameter in the narrowest Arrow type that holds them all.
 
-    Booleans, integers, floats (also beside integers) and texts keep their type; any other mixture,
-    lists and dictionaries become text, JSON where they were not text before.
+    Booleans, integers, floats (also mixed with integers) and texts keep their type. Lists,
+    dictionaries and other mixtures become text: a text stays as it is, other values become JSON.
     """
     kinds = {type(value) for value in values if value is not None}
     small = all(-(2**63) <= value < 2**63 for value in values if type(value) is int)

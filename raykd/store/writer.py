@@ -1,4 +1,4 @@
-"""The one writer of a study."""
+"""Writes a study; only one writer at a time may do so."""
 
 import warnings
 from collections.abc import Callable
@@ -28,31 +28,32 @@ from raykd.store.trials import Trials, stored_config
 
 
 class Writer:
-    """Appends records to a study; a context manager.
+    """Appends records to a study; a context manager that closes the writer on exit.
 
-    Each `append` is one small immutable object. Every so many of them, and at the end, the writer
-    compacts them into a snapshot; it may be killed at any point, and nothing that `append`
-    returned from is lost or doubled.
+    Each `append` stores one small immutable object in the tail. After every `every` objects, and at
+    the end, the writer compacts the tail into a snapshot. It may be killed at any point: records
+    for which `append` has returned are neither lost nor duplicated.
 
-    There is one writer at a time. A second one is refused while the first lives; a dead one on the
-    same machine is taken over at once, one on another machine after it was silent for `stale`
-    seconds, and should it wake up, its next `append` raises. This is exact on a local folder and on
-    S3 servers with conditional PUT (AWS, MinIO, moto). Servers that ignore the condition (rclone)
-    may let two writers through that start within the same moment; the later check, every
-    `stale / 6` seconds, then stops one of them.
+    There is one writer at a time: a second one is refused while the first is alive. A new writer
+    replaces a dead one on the same machine at once, and one on another machine after `stale`
+    seconds of silence; if the replaced one wakes up, its next `append` raises an error. This is
+    exact on a local folder and on S3 servers with conditional PUT (AWS, MinIO, moto). Servers that
+    ignore the condition (rclone) may admit two writers that start at the same moment; a check
+    every `stale / 6` seconds then stops one of them.
 
     Args:
-        folder: The study's.
-        spec: The content of `study.json`, written once. `metric` and `mode` are lists; what is
-            under `identity` must be the same whenever the study is continued.
+        folder: Folder of the study.
+        spec: Content of `study.json`, which is written once. `metric` and `mode` are lists; the
+            value of `identity` must be the same whenever the study is continued.
         stale: Seconds after which a silent writer counts as dead.
-        every: Objects in the tail before it is compacted.
-        wait: Seconds that opening waits for a storage that fails or shows less than it must hold.
-        say: Is told why it waits, and when that is over.
+        every: Number of objects in the tail after which it is compacted.
+        wait: Seconds that the constructor waits for a storage that fails or lacks an object.
+        say: Callback that receives one sentence when a wait begins, with its reason, and one when
+            the wait is over.
 
     Raises:
-        StoreError: Another writer is at work, the stored study has another identity, or its
-            snapshots are damaged beyond what the tail can mend.
+        StoreError: Another writer is active, the stored study has another identity, or its
+            snapshots are damaged and the tail cannot replace them.
     """
 
     def __init__(
@@ -88,13 +89,12 @@ class Writer:
             self._snapshot: Snapshot | None = log.snapshot
             self._newest = log.newest[1]
             self._objects, self._pending = 0, list(log.records())
-            self._unsent: list[
-                Record
-            ] = []  # of the last object, if nobody knows whether it is there
+            # records of the last object, while it is unknown whether the object was stored
+            self._unsent: list[Record] = []
             self._told: set[Position] = {*log.tail}
             self._trials = Trials(log.base, metric, mode)
             self._trials.apply(self._pending)
-            if self._lease.term > 1:  # closes the terms before: what comes late to them is void
+            if self._lease.term > 1:  # late objects of earlier terms no longer count
                 ask(self.compact)
         except BaseException:
             self._open = False
@@ -113,15 +113,15 @@ class Writer:
         self.close()
 
     def append(self, records: list[Record]) -> None:
-        """Stores records; when it returns they are safe.
+        """Stores records permanently before it returns.
 
         Appending a record again changes nothing, so after an error the same records may be
         appended once more.
 
         Raises:
-            WriterReplacedError: Another writer has taken over; stop.
-            UnavailableError: The storage failed; try again later.
-            StoreError: A record is not as it should be.
+            WriterReplacedError: Another writer has taken over; this one must stop.
+            UnavailableError: The storage failed; the same call may succeed later.
+            StoreError: A record is invalid or belongs to an unknown trial, or the writer is closed.
         """
         if not self._open:
             raise StoreError(f"the writer of {self.folder.uri} is closed; open another one")
@@ -143,26 +143,31 @@ class Writer:
                 warnings.warn(f"compaction is put off: {error}", StoreWarning, stacklevel=2)
 
     def study(self) -> Study:
-        """Returns the study as this writer knows it, without listing what is stored."""
+        """Returns the study as this writer knows it, without listing the stored objects."""
         at = (self._lease.term, self._objects)
         log = Log(self._snapshot, self._trials.base, {at: self._pending})
         return Study(self.folder, str(self.spec.get("name", "")), log)
 
     def tell(self, say: Callable[[str], None]) -> None:
-        """Has `say` told when the storage fails and when it is back, also while nothing is new."""
+        """Sets the callback for failures of the storage that occur between two appends.
+
+        Args:
+            say: Callback that receives one sentence when a sign of life cannot be written, and one
+                when the storage answers again.
+        """
         self._lease.say = say
 
     def configs(self) -> dict[str, dict[str, Any]]:
-        """Returns the hyperparameters of each trial as they were appended, types and all."""
+        """Returns the hyperparameters of each trial by its name, with the types as appended."""
         table = self._trials.table()
         trials, texts = table["trial"].to_pylist(), table["config"].to_pylist()
         return {trial: stored_config(text) for trial, text in zip(trials, texts, strict=True)}
 
     def compact(self) -> None:
-        """Writes a snapshot of everything so far and deletes what it makes superfluous.
+        """Writes a snapshot of all records and deletes the objects that it makes superfluous.
 
         Raises:
-            WriterReplacedError: Another writer has taken over; stop.
+            WriterReplacedError: Another writer has taken over; this one must stop.
             UnavailableError: The storage failed; nothing is lost.
         """
         term, before = self._lease.term, self._snapshot
@@ -178,11 +183,11 @@ class Writer:
             before,
         )
         self._pending = []
-        self._lease.note()  # before anything goes, so that the next writer looks for the snapshot
+        self._lease.note()  # before deleting, so that the next writer expects the snapshot
         collect(self.folder, self._snapshot, before, self._told, self._trials)
 
     def close(self) -> None:
-        """Compacts and lets the next writer in; may be called twice."""
+        """Compacts the tail and gives up the lease; a second call does nothing."""
         if not self._open:
             return
         self._open = False
@@ -195,14 +200,21 @@ class Writer:
             self._lease.release()
 
     def _read(self) -> Log:
-        """Reads the log; it must not lack anything, unless damage explains that."""
+        """Reads the log.
+
+        Raises:
+            UnavailableError: An object that must exist was not found.
+        """
         log = read_log(self.folder, lease=self._lease)
         if log.whole and log.lacking:
             raise UnavailableError(log.lacking)
         return log
 
     def _send(self) -> None:
-        """Stores the last object, again if that failed: numbers without gaps show what is lost."""
+        """Stores the last object, or repeats a failed try under the same number.
+
+        Numbers thus have no gaps, and a missing number reveals a lost object.
+        """
         if not self._unsent:
             return
         at = (self._lease.term, self._objects)
@@ -215,12 +227,12 @@ class Writer:
         self._lease.objects = self._objects
 
     def _covered(self) -> int:
-        """Returns how many objects of this term are in the snapshot."""
+        """Returns the number of objects of this term that the snapshot contains."""
         covered = self._snapshot.covered if self._snapshot else (0, 0)
         return covered[1] if covered[0] == self._lease.term else 0
 
     def _check_started(self, records: list[Record]) -> None:
-        """Refuses reports and ends of trials that never began."""
+        """Raises an error for reports and ends of trials that have no start record."""
         begun = {record["trial"] for record in records if record["kind"] == "trial"}
         names = {record["trial"] for record in records} - begun
         if unknown := sorted(name for name in names if name not in self._trials):
