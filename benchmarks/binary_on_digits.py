@@ -1,8 +1,9 @@
-"""A binary ResNet-20 on handwritten digits with and without ITRD, several seeds, equal budget.
+"""Compares a binary ResNet-20 with and without ITRD on digits, with several seeds, equal budget.
 
-The ReCU network (Xu et al., ICCV 2021) alone, taught by KD, by ITRD, and by both, beside a
-full-precision ResNet-20 as the teacher: scikit-learn's 8×8 digits, AdamW in one cycle, batch 64,
-one thread. Prints mean ± standard deviation of the last epoch's test accuracy over the seeds.
+The binary network of ReCU (Xu et al., ICCV 2021) is trained alone, with KD, with ITRD and with
+both. Its teacher is a full-precision ResNet-20. The data are scikit-learn's digits of 8×8 pixels;
+the optimizer is AdamW with one learning rate cycle, batch size 64, one thread. The benchmark prints
+the mean ± standard deviation over the seeds of the test accuracy after the last epoch.
 
     python benchmarks/binary_on_digits.py [--seeds 3] [--epochs 20]
 """

@@ -1,8 +1,9 @@
-"""A cohort of 8 students against 8 single runs: the same numbers, the teacher and data paid once.
+"""Compares the time of a cohort of 8 students with that of 8 single runs of the same students.
 
-Two pairs on synthetic 32×32 images: the glyphs study's ResNets and the paper's ResNet-56 →
-ResNet-20. One thread, one process; single runs and cohort take turns, the minimum of the rounds is
-compared.
+Both give the same losses; the cohort runs the teacher and reads the data once. Two teacher-student
+pairs are trained on synthetic 32×32 images: the ResNets of the glyphs study, and the paper's
+ResNet-56 and ResNet-20. One process with one thread runs the single runs and the cohort in turn;
+the minimum over the rounds is compared.
 
     python benchmarks/cohort.py [--students 8] [--rounds 2] [--images 256]
 """
@@ -34,7 +35,7 @@ PAIRS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
 def train(
     members: list[Member], teacher: Teacher, student: Callable[[], nn.Module], data: Synthetic
 ) -> tuple[float, dict[str, float]]:
-    """Trains one epoch; returns the seconds of training and each trial's final loss."""
+    """Trains one epoch and returns its time in seconds and the final loss of each trial."""
     with tempfile.TemporaryDirectory() as root:
         folder = Folder(root)
         cohort = Cohort(

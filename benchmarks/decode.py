@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Ways from a JPEG file's bytes to a training view: images per second of one core.
+"""Compares ways to decode a JPEG file into a training view, in images per second of one core.
 
     python benchmarks/decode.py [--images 64]
 
-Made-up photographs of 500 x 375 pixels (ImageNet's usual size) and 2000 x 1500; a random resized
-crop to 224. Processor time is counted, so other work on the machine matters little. Where there
-is a GPU, its decoder is measured by the clock, for a batch at once.
+The photographs are made up, of 500 x 375 pixels (ImageNet's usual size) and of 2000 x 1500; the
+view is a random resized crop to 224 pixels. The benchmark counts processor time, so that other work
+on the machine matters little. If there is a GPU, its decoder is measured in wall time, for a whole
+batch.
 """
 
 import argparse
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def photographs(count: int, height: int, width: int) -> list[bytes]:
-    """Returns smooth images with grain, about as large as ImageNet's files."""
+    """Returns JPEG files of smooth images with grain, about as large as ImageNet's files."""
     rng = np.random.default_rng(0)
     files = []
     for _ in range(count):
@@ -65,7 +66,7 @@ def photographs(count: int, height: int, width: int) -> list[bytes]:
 
 
 def pillow(data: bytes, index: int, draft: bool) -> Tensor:
-    """The same view made with Pillow."""
+    """Makes the same view with Pillow."""
     image: Image.Image = Image.open(io.BytesIO(data))
     width, height = image.size
     (top, left, h, w), flip = resized_crop(0, 0, index, height, width)
@@ -80,7 +81,7 @@ def pillow(data: bytes, index: int, draft: bool) -> Tensor:
 
 
 def rate(way: Callable[[bytes, int], object], files: list[bytes]) -> float:
-    """Images per second of processor time, the best of a few repeats."""
+    """Returns the images per second of processor time, the best of a few repeats."""
     best = float("inf")
     for _ in range(REPEATS):
         start = time.process_time()
@@ -91,7 +92,7 @@ def rate(way: Callable[[bytes, int], object], files: list[bytes]) -> float:
 
 
 def gpu_rate(files: list[bytes]) -> float:
-    """Images per second, decoded only, the best of a few repeats."""
+    """Returns the images per second of decoding alone, the best of a few repeats."""
     tensors = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
     best = float("inf")
     for _ in range(REPEATS):

@@ -1,23 +1,25 @@
 #!/usr/bin/env python
-"""raykd's first run on a GPU: are the numbers right, how fast is a cohort, what does it cost?
+"""Checks raykd's numbers on a GPU, and measures the speed and the memory of a cohort.
 
     python benchmarks/gpu.py --out FOLDER [--device cpu --smoke]
 
-It needs this checkout, torch, torchvision and numpy, and two small wheels of pure Python where they
-are missing: `jaxtyping` and its `wadler-lindig` (`pip download --no-deps` them, put the unpacked
-wheels on PYTHONPATH). `pyarrow`, `safetensors`, `ray` and `optuna` are not imported. Nothing is
-downloaded: all images are made up and all weights are random.
+It needs this checkout, torch, torchvision and numpy, and two small pure-Python wheels: `jaxtyping`
+and its dependency `wadler-lindig`. If they are missing, download them with `pip download --no-deps`
+and put the unpacked wheels on PYTHONPATH. `pyarrow`, `safetensors`, `ray` and `optuna` are not
+imported. Nothing is downloaded: all images are made up and all weights are random.
 
-Each part runs in a process of its own that is ended at its limit, and all of it within 8 minutes:
+Each part runs in a process of its own, which is ended at its time limit. All parts together take at
+most 8 minutes:
 
-- `ceiling`: what a large matrix product and a copy reach on this card.
-- `steps`: one step of each model family and each method, float32 (TF32 off) and bfloat16, against
-  the CPU's float32 numbers.
-- `cohort`: a student alone and among others, to the last bit, with deterministic kernels.
+- `ceiling`: speed of a large matrix product and of a copy on this card.
+- `steps`: one step of each model family and each method, in float32 (TF32 off) and bfloat16,
+  compared with the CPU's float32 results.
+- `cohort`: a student trained alone and in a cohort, which must agree to the last bit, with
+  deterministic kernels.
 - `speed`: images per second of `raykd.train.loop.fit` with the live teacher, for 1, 4 and 16
-  students; memory for each further student; share of the card's peak.
+  students; memory of each further student; share of the card's peak.
 
-Each result is a line of FOLDER/results.jsonl as soon as it is there; FOLDER/summary.md has tables.
+Each result is written at once as a line of FOLDER/results.jsonl; FOLDER/summary.md has tables.
 """
 
 import argparse
@@ -43,9 +45,9 @@ if TYPE_CHECKING:
     from raykd.train.teacher import Teacher
 
 ALL = 480.0
-"""Seconds for the whole."""
+"""Time limit of all parts together, in seconds."""
 PARTS = {"ceiling": 40.0, "steps": 120.0, "cohort": 60.0, "speed": 290.0}
-"""Limit of each part in seconds."""
+"""Time limit of each part, in seconds."""
 
 FAMILIES = {  # the smallest factory of each file of raykd/models
     "resnet": "resnet8",
@@ -90,7 +92,7 @@ PEAKS = {  # dense, of NVIDIA's data sheets: bfloat16 and TF32 FLOP/s, bytes/s o
 
 
 class Fixed:
-    """Batches that are on the device already, again and again: data is not the limit."""
+    """Data set that repeats batches which are on the device already, so reading costs nothing."""
 
     def __init__(self, classes: int, size: int, batch: int, steps: int, device: str) -> None:
         import torch
@@ -128,7 +130,7 @@ class Fixed:
         yield self.at(1)
 
     def describe(self) -> dict[str, Any]:
-        """Names the data."""
+        """Returns a description of the data."""
         return {"name": "fixed"}
 
 
@@ -172,7 +174,7 @@ def alike(
     options: argparse.Namespace,
     tell: Callable[..., None],
 ) -> None:
-    """Tells how far loss and gradient are from the CPU's in float32."""
+    """Reports the differences of loss and gradient from the CPU's results in float32."""
     made: dict[str, dict[str, Tensor]] = {}
 
     def artefact(kind: str, config: dict[str, Any], make: Any, /) -> "dict[str, Tensor]":
@@ -279,7 +281,7 @@ def speed(options: argparse.Namespace, tell: Callable[..., None]) -> None:
 def measure(
     pair: str, precision: str, students: int, options: argparse.Namespace, tell: Callable[..., None]
 ) -> None:
-    """Times one number of students; windows of steps, their median."""
+    """Times training with one number of students: the median over windows of steps."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -330,7 +332,7 @@ def measure(
 
 
 def share_of_peak(device: str, precision: str, flops: float) -> float | None:
-    """Achieved over the data sheet's dense FLOP/s; None for a card that the table lacks."""
+    """Returns the share of the data sheet's dense FLOP/s, or None if `PEAKS` lacks the card."""
     card = card_name(device)
     known = next((peaks for name, peaks in PEAKS.items() if name in card), None)
     return None if known is None else flops / known[0 if precision == "bfloat16" else 1]
@@ -379,7 +381,7 @@ def make_student(
 
 
 def exact() -> None:
-    """Makes float32 mean float32."""
+    """Disables TF32, so that float32 operations are computed in full float32."""
     import torch
 
     torch.set_float32_matmul_precision("highest")
@@ -387,7 +389,7 @@ def exact() -> None:
 
 
 def timed(run: Callable[[], object], device: str) -> float:
-    """Median seconds of a call after a warm-up."""
+    """Returns the median time of a call in seconds, after a warm-up."""
     import torch
 
     seconds = []
@@ -407,7 +409,7 @@ def card_name(device: str) -> str:
 
 
 def write(file: Path, part: str, **result: Any) -> None:
-    """Adds a line and makes sure that it stays."""
+    """Appends a result as a line and flushes it to disk."""
     line = json.dumps({"part": part, **result})
     with file.open("a") as stream:
         stream.write(line + "\n")
@@ -417,7 +419,7 @@ def write(file: Path, part: str, **result: Any) -> None:
 
 
 def run_part(options: argparse.Namespace, file: Path, seconds: float) -> None:
-    """Runs a part in a process of its own, and says why it ended early."""
+    """Runs a part in a process of its own, and reports the reason if it ended early."""
     command = [sys.executable, __file__, "--out", str(options.out), "--device", options.device]
     command += ["--part", options.part, *(["--smoke"] if options.smoke else [])]
     root = str(Path(__file__).resolve().parent.parent)
@@ -434,7 +436,7 @@ def run_part(options: argparse.Namespace, file: Path, seconds: float) -> None:
 
 
 def summarise(folder: Path) -> str:
-    """Tables of the results, also written to summary.md."""
+    """Returns tables of the results, and writes them to summary.md."""
     lines = (folder / "results.jsonl").read_text().splitlines()
     results = [json.loads(line) for line in lines]
     parts = [r for r in results if "ended" in r]

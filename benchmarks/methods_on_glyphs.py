@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""All methods on one glyphs pair with an equal budget: the table of docs/methods.md.
+"""Trains all methods on one glyphs pair with an equal budget: the table of docs/methods.md.
 
-ResNet-8 of 24-48-96 channels teaches one of 6-12-24. All students of a seed are one cohort: the
-same initial weights, the same batches, one teacher pass. The noise method sees no image and is
-taught on as many noise samples. One thread, three quarters of an hour; a run that was killed
-goes on.
+The teacher is a ResNet-8 of 24-48-96 channels, the student one of 6-12-24. All students of a seed
+are one cohort: they have the same initial weights, the same batches and one teacher pass. The noise
+method sees no image and is trained on as many noise samples. With one thread it takes three
+quarters of an hour; if it is interrupted, the same command continues it.
 
     python benchmarks/methods_on_glyphs.py [--seeds 3] [--epochs 5] [--results results/methods]
 
-Prints the table, puts it into docs/methods.md, and the rows it is made of into
-docs/data/methods_on_glyphs.json. To look closer at some methods, beside the plain student, with
-other settings or more epochs (only printed):
+It prints the table, writes it into docs/methods.md, and writes its rows into
+docs/data/methods_on_glyphs.json. With `--only` it trains the plain student and some methods, with
+other hyperparameters or more epochs, and only prints the table:
 
     python benchmarks/methods_on_glyphs.py --seeds 1 --epochs 12 --only at at,beta=100 srm
 """
@@ -58,7 +58,7 @@ TEACHER_RECIPE = Recipe(
     schedule="onecycle",
 )
 NEGATIVES = 1049
-"""16,384 of CIFAR's 50,000 images are the same share of these 3,200."""
+"""Number of negatives: the same share of 3,200 images as 16,384 are of CIFAR's 50,000."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The trial's name."""
+        """Name of the trial."""
         told = "-".join(f"{key}-{value}" for key, value in self.config.items())
         return f"{self.method}-{told}" if told else self.method
 
@@ -115,7 +115,7 @@ def glyphs(seed: int) -> Glyphs:
 
 
 def taught(folder: Folder) -> nn.Module:
-    """Returns the teacher of all seeds, trained if it isn't there."""
+    """Returns the teacher of all seeds, and trains it if it is not stored."""
     data = glyphs(0)
     source = Source(TEACHER, data.describe(), TEACHER_RECIPE)
     if not source.ready(folder):
@@ -126,14 +126,14 @@ def taught(folder: Folder) -> nn.Module:
 
 @dataclass(frozen=True)
 class Classroom:
-    """What all students share; `folder` is that of checkpoints and artefacts."""
+    """Data, teacher and recipe that all students share; `folder` has checkpoints and artefacts."""
 
     teacher: Teacher
     recipe: Recipe
     folder: Folder
 
     def artefacts(self, data: Data) -> Artefacts:
-        """Keeps paraphrasers and the like."""
+        """Keeps artefacts of earlier stages, such as paraphrasers."""
         return Artefacts(self.folder, {"teacher": self.teacher.digest, "data": data.describe()})
 
     def teach(self, name: str, methods: dict[str, Entry], seed: int, data: Data) -> Iterator[Row]:
@@ -148,7 +148,7 @@ class Classroom:
         yield from last.values()
 
     def cohorts(self, name: str, entries: list[Entry], seeds: int) -> Iterator[dict[str, Any]]:
-        """Yields a row a student: what it is and how it ended."""
+        """Yields one row for each student: its method, hyperparameters and final metrics."""
         for seed in range(seeds):
             methods = {f"{entry.label}-s{seed}": entry for entry in entries}
             for row in self.teach(f"{name}-s{seed}", methods, seed, glyphs(seed)):
@@ -180,7 +180,7 @@ class Classroom:
         return made
 
     def pulls(self, entries: list[Entry]) -> dict[str, dict[str, tuple[float, float]]]:
-        """Gradients of the weighted terms on the student's weights when training starts.
+        """Returns the gradients of the weighted terms on the student's weights at the start.
 
         Returns for each label and term the length, and the cosine with the cross-entropy's: means
         over three batches.
@@ -210,7 +210,7 @@ class Classroom:
         }
 
     def step_seconds(self, entries: list[Entry]) -> dict[str, float]:
-        """Processor time of a student's step alone, over the epochs' schedule; the teacher's too.
+        """Returns the processor time of a student's step alone, and that of the teacher.
 
         The teacher's pass is not counted, and what a cohort shares of the teacher's side is.
         """
@@ -234,13 +234,13 @@ class Classroom:
 
 
 def flat(term: Tensor, weights: list[nn.Parameter]) -> Tensor:
-    """The gradient of a term as one vector."""
+    """Returns the gradient of a term as one vector."""
     parts = torch.autograd.grad(term, weights, retain_graph=True, materialize_grads=True)
     return torch.cat([part.flatten() for part in parts])
 
 
 def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
-    """A student as JSON; accuracies in [0, 1]."""
+    """Returns a student as JSON-serialisable values; accuracies are in [0, 1]."""
     kept = ("val_top1", "test_top1", "val_loss", "test_loss", "train_top1", "train_loss")
     losses = [name for name in row.metrics if name.startswith("loss_")]
     return {
@@ -257,7 +257,7 @@ def told(label: str, entry: Entry, seed: int, row: Row) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The table as Markdown: best validation accuracy first."""
+    """Returns the table as Markdown, best validation accuracy first."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in result["rows"]:
         groups.setdefault(row["label"], []).append(row)
@@ -276,7 +276,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def cells(group: list[dict[str, Any]], alone: dict[int, float]) -> list[str]:
-    """What the replicates of one setting are and how they ended."""
+    """Returns the row of the table for the replicates of one setting."""
     one = group[0]
     name = "*plain student*" if one["method"] == "vanilla" else one["method"]
     config = ", ".join(f"`{key}={value}`" for key, value in one["config"].items())
@@ -291,13 +291,13 @@ def cells(group: list[dict[str, Any]], alone: dict[int, float]) -> list[str]:
 
 
 def spread(values: list[float], form: str = ".2f") -> str:
-    """Mean ± standard deviation (n − 1), in percent."""
+    """Returns the mean ± standard deviation (n − 1), in percent."""
     deviation = f" ± {100 * stdev(values):.2f}" if len(values) > 1 else ""
     return f"{100 * mean(values):{form}}{deviation}"
 
 
 def pulls_table(pulls: dict[str, dict[str, tuple[float, float]]]) -> str:
-    """The gradients as Markdown, longest first; of the cross-entropies, which are equal, one."""
+    """Returns the gradients as Markdown, longest first, with one of the equal cross-entropies."""
     rows = [
         (length, cosine, label, term)
         for label, terms in pulls.items()
@@ -317,7 +317,7 @@ def put(text: str, name: str) -> None:
 
 
 def asked(text: str) -> Entry:
-    """Reads `<method>,<name>=<JSON>,…`."""
+    """Parses `<method>,<name>=<JSON>,…`."""
     name, *settings = text.split(",")
     pairs = (setting.partition("=") for setting in settings)
     return Entry(name, STAGES.get(name, {}) | {key: json.loads(value) for key, _, value in pairs})

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""10,000 trials in 1,250 cohorts of made-up training: what the controller itself costs.
+"""Measures the controller's own costs in a study of 10,000 trials in 1,250 cohorts.
 
-Tune, the searcher, the recorder, the writer and the store are the real ones, the store in S3 (moto)
-or in a folder; only the training is made up: a cohort reports its epochs at once.
+Only the training is made up: a cohort reports all its epochs at once. Tune, the searcher, the
+recorder, the writer and the store, in S3 (moto) or in a folder, are the real ones.
 
     python benchmarks/scale.py [--trials 10000] [--cohort 8] [--epochs 3] [--sampler tpe] [--local]
 
-Prints a line for each tenth of the study: seconds a cohort, and how many of them go to Optuna, to
-the store and to the rest (Tune and Ray); memory of the driver; requests and bytes to the store.
+It prints a line for each tenth of the study: seconds for each cohort, and their division between
+Optuna, the store and the rest (Tune and Ray); memory of the driver; requests and bytes to the
+store.
 """
 
 import argparse
@@ -48,7 +49,7 @@ MEGABYTE = 2**20
 
 
 class MadeUp(DistillationRunner):
-    """Cohorts without training: the accuracy is a smooth function of the hyperparameters."""
+    """Stands in for training: the accuracy is a smooth function of the hyperparameters."""
 
     def run(self, plan: CohortPlan, context: WorkerContext) -> Iterator[list[Row]]:
         """Yields the rows of each epoch at once."""
@@ -70,14 +71,14 @@ def _metrics(config: dict[str, Any], epoch: int) -> dict[str, float]:
 
 
 class Spent:
-    """Seconds spent in some functions, and requests and bytes in others."""
+    """Counts the seconds spent in some functions, and the requests and bytes of others."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.requests = self.bytes = 0
 
     def time(self, owner: Any, name: str, account: str) -> None:
-        """Books a method's time."""
+        """Adds up the time spent in a method."""
         inner = getattr(owner, name)
 
         @wraps(inner)

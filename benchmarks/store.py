@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""The store against one Parquet file a trial: `best` of many trials, locally and over S3.
+"""Compares raykd's store with one Parquet file for each trial: `best`, locally and over S3.
 
     python benchmarks/store.py [--trials 10000]
 
-Objective for 10,000 trials: `best` under 0.2 s locally and under 1 s over loopback S3 (moto), from
-opening the store to the answer. Copying a study to S3 file by file takes minutes, so there the
-files of the alternative are timed on a few and multiplied; such figures carry a `~`.
+The objective for 10,000 trials is that `best` takes under 0.2 s locally and under 1 s over loopback
+S3 (moto), from opening the store to the answer. Copying the alternative to S3 file by file would
+take minutes. It is therefore timed on a few files and multiplied; such figures carry a `~`.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def timed(call: Callable[[], object], repeat: int = 1) -> float:
-    """Returns the seconds that a call takes, the shortest of some repetitions."""
+    """Returns the time of a call in seconds, the shortest of some repetitions."""
     seconds = []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -113,7 +113,7 @@ def cohort(number: int, rng: np.random.Generator, *, first: bool) -> list[dict[s
 
 
 def write_study(store: Store, trials: int, rng: np.random.Generator) -> Writer:
-    """Writes a study to its most unfavourable state, just before a compaction: 30 objects."""
+    """Writes a study in its most unfavourable state: 30 objects, just before a compaction."""
     cohorts = range(trials // COHORT)
     with store.writer("bench", SPEC, every=10**9) as writer:
         for start in cohorts[:-OPEN:50]:
@@ -127,13 +127,13 @@ def write_study(store: Store, trials: int, rng: np.random.Generator) -> Writer:
 
 
 def append(writer: Writer, cohorts: range, rng: np.random.Generator) -> None:
-    """Appends the beginnings of cohorts, an object each."""
+    """Appends the beginnings of cohorts, one object for each."""
     for i in cohorts:
         writer.append(cohort(i, rng, first=True))
 
 
 def write_files(folder: Path, trials: int, rng: np.random.Generator) -> None:
-    """Writes one Parquet file a trial."""
+    """Writes the alternative: one Parquet file for each trial."""
     folder.mkdir()
     for n in range(trials):
         row = {"trial": f"{n:05d}", "state": "COMPLETE", "config_alpha": rng.uniform(1, 2)}
@@ -146,7 +146,7 @@ def write_files(folder: Path, trials: int, rng: np.random.Generator) -> None:
 
 
 def best_of_files(folder: Path) -> pa.Table:
-    """Answers the same question from the files."""
+    """Answers the same query from the alternative's files."""
     table = ds.dataset(folder).to_table(filter=pc.field("state") == "COMPLETE")
     return table.take(pc.select_k_unstable(table, k=5, sort_keys=[("val_top1", "descending")]))
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""CIFAR's crop, flip and normalisation: raykd's resident images against torchvision's DataLoader.
+"""Compares raykd's CIFAR augmentation with that of torchvision in a DataLoader.
 
     python benchmarks/views.py [--images 10000] [--device cuda]
 
-One thread, batches of 64, no network. Both make an epoch of the same kind of views; that they
-are equal for the same view is a test (`tests/data/test_views.py`).
+The views are crops and flips, normalised. raykd makes them from images in memory, in one thread, in
+batches of 64, without a network. Both make an epoch of the same kind of views; a test shows that
+single views are equal (`tests/data/test_views.py`).
 """
 
 import argparse
@@ -24,7 +25,7 @@ REPEATS = 3
 
 
 class Photos(Dataset[tuple[torch.Tensor, int]]):
-    """What `torchvision.datasets.CIFAR100` is, on made-up images."""
+    """Data set like `torchvision.datasets.CIFAR100`, with made-up images."""
 
     def __init__(self, images: torch.Tensor, transform: Callable[..., torch.Tensor]) -> None:
         self.images, self.transform = images, transform
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def rate(batches: Callable[[], Iterable[object]], count: int) -> float:
-    """Images per second over an epoch, the best of a few repeats."""
+    """Returns the images per second over an epoch, the best of a few repeats."""
     best = float("inf")
     for _ in range(REPEATS):
         start = time.perf_counter()

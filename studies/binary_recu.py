@@ -5,15 +5,17 @@ Weights and activations of the student are binarised as in ReCU (Xu et al., ICCV
 CIFAR-10. Published test accuracies in %: teacher 94.8; RAD 90.5, IR-Net 91.5, RBNN 92.2, ReCU
 alone 92.8; ReCU with CRD 92.1, ReviewKD 92.6, KD 93.3, L_corr 93.9, L_corr + L_mi 94.1.
 
-Published, by the author in an issue of the official repository: 600 epochs of batch 256, lr 0.1
-with warm-up and cosine, weight decay 5e-4, τ from 0.85 to 0.99, beta_corr 2, beta_mi 1. Published
-with ReCU: momentum 0.9, 5 epochs of warm-up, ImageNet's mean and deviation, accuracy of the best
-epoch (here, as everywhere, of the last). Assumed: alpha 1.01, as one architecture; features after
-the last batch norm; the cosine reaches 0 with the last epoch; the teacher's recipe (its weights
-are lost); the weights of the reference KD; the space. KD is off in the paper: the first setting
-has kd_weight 0, and the search may add it.
+Published by the author in an issue of the official repository: 600 epochs of batch 256, lr 0.1 with
+warm-up and cosine, weight decay 5e-4, τ from 0.85 to 0.99, beta_corr 2, beta_mi 1. Published with
+ReCU: momentum 0.9, 5 epochs of warm-up, ImageNet's mean and standard deviation, and the accuracy of
+the best epoch (here, as in all studies of raykd, that of the last).
 
-32 trials of 600 epochs (106,000 steps each): some 6 hours on one GPU at an assumed 7 ms a step.
+Assumed: alpha 1.01, as within one architecture; features after the last batch norm; a cosine that
+reaches 0 with the last epoch; the teacher's recipe, since its weights are lost; the weights of the
+reference KD; the search space. The paper does not use KD: the first setting has kd_weight 0, and
+the search may add it.
+
+32 trials of 600 epochs (106,000 steps each) take some 6 hours on one GPU at an assumed 7 ms a step.
 
     python studies/binary_recu.py --data FOLDER
 """

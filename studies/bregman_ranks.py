@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Bregman representations: which ranks of the layers teach best (Amid et al., TMLR 2023)?
 
-The teacher's logits and pooled features are represented by extended Bregman PCA, each with a rank
-of its own, and imported as fixed layers behind the student, whose coefficients feed them. Searched
-are both ranks and the weights of the losses. The paper's objective and ranks for distillation are
-not known: the space is assumed. A fit is made once for each rank, whatever the trials.
+Extended Bregman PCA represents the teacher's logits and pooled features, each with a rank of its
+own. The representations are fixed layers behind the student, which predicts their coefficients. The
+study searches both ranks and the weights of the losses. The paper does not give its objective and
+ranks for distillation, so the search space is assumed. Each rank is fitted once, for all trials.
 
 A ResNet-8 of 24-48-96 channels teaches one of 6-12-24 to read the glyphs' 100 characters.
-24 trials of 8 epochs in cohorts of 4: some 40 minutes on two cores.
+24 trials of 8 epochs in cohorts of 4 take some 40 minutes on two cores.
 
     python studies/bregman_ranks.py
 
-Besides the usual page, `ranks.html` in the study's folder shows accuracy and reconstruction
-against rank. A low reconstruction loss is no aim in itself: `raykd pareto` weighs the two.
+Besides the report, `ranks.html` in the study's folder shows accuracy and reconstruction loss
+against rank. A low reconstruction loss is no aim in itself; `raykd pareto` shows the trade-off.
 """
 
 from functools import partial
@@ -65,7 +65,7 @@ study = Study(
 
 
 def ranks(results: Results) -> go.Figure:
-    """Accuracy above and reconstruction below, a column a layer, a dot a trial."""
+    """Returns plots of accuracy (above) and reconstruction (below) against each layer's rank."""
     metrics = {layer: (results.metric, f"reconstruction_{layer}") for layer in LAYERS}
     figure = make_subplots(2, len(LAYERS), shared_xaxes=True, vertical_spacing=0.06)
     trials = results.ranked()
@@ -90,7 +90,7 @@ def ranks(results: Results) -> go.Figure:
 
 
 def show(stored: Stored) -> None:
-    """Writes `ranks.html`, which needs no network, beside the page."""
+    """Writes `ranks.html` beside the report; it can be opened without a network connection."""
     page = ranks(Results(stored)).to_html(include_plotlyjs=True)
     stored.folder.write("ranks.html", page.encode())
     print(f"accuracy and reconstruction against rank: {stored.folder.uri}/ranks.html")

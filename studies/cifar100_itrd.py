@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ITRD on CIFAR-100: the 13 pairs of table 1 (Miles et al., BMVC 2022, section 5.1).
 
-One pair a study. Published test accuracies in %, after the last of 240 epochs, mean of 3 runs:
+Each pair is a study. Published test accuracies in %, after the last of 240 epochs, mean of 3 runs:
 
     pair                            teacher student    KD  L_corr  L_corr + L_mi
     wrn_40_2/wrn_16_2                 75.61   73.26 74.92   75.85   76.12
@@ -19,10 +19,11 @@ One pair a study. Published test accuracies in %, after the last of 240 epochs, 
     wrn_40_2/shufflenetv1             75.61   70.50 74.83   77.35   77.09
 
 Published: alpha 1.01 within an architecture (the first seven) and 1.50 across, beta_corr 2,
-beta_mi 1, and the official code's recipe. Here a tenth of the training set is held out and chosen
-by, so students see 45,000 images; the space is assumed. The trial `itrd` is the row L_corr.
+beta_mi 1, and the official code's recipe. Here a tenth of the training set is held out to choose
+trials by, so that students see 45,000 images; the search space is assumed. The trial `itrd` is the
+column L_corr.
 
-32 trials of 240 epochs, each 169,000 steps: some 6 hours on one GPU at an assumed 4 ms a step.
+32 trials of 240 epochs, each 169,000 steps, take some 6 hours on one GPU at an assumed 4 ms a step.
 The teacher is trained first, unless the CRD benchmark's file (`ckpt_epoch_240.pth`) is given:
 
     python studies/cifar100_itrd.py --pair vgg13/vgg8 --data FOLDER --teacher-weights FILE
@@ -65,7 +66,7 @@ sgd = partial(SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
 
 
 def study(pair: str) -> Study:
-    """The study of one pair."""
+    """Returns the study of one pair."""
     teacher, student = pair.split("/")
     alpha = 1.01 if pair in SAME else 1.50
     small = student.startswith(("mobilenet", "shufflenet"))

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""All methods of table 1 on CIFAR-100 (Miles et al., BMVC 2022), published numbers beside ours.
+"""All methods of table 1 on CIFAR-100 (Miles et al., BMVC 2022), beside the published numbers.
 
-One study a pair: its methods are taught side by side and not searched, with the CRD benchmark's
-weights and 3 seeds each, in the official recipe of 240 epochs. A tenth of the training set is held
-out, so students see 45,000 images, and ours are the accuracies after the last epoch on the test
-set. The published table mixes protocols: its rows say so.
+Each pair is a study without a search: its methods are trained side by side, with the CRD
+benchmark's loss weights and 3 seeds each, by the official recipe of 240 epochs. A tenth of the
+training set is held out, so that students see 45,000 images. The accuracies are those on the test
+set after the last epoch. The published table mixes protocols; its rows say which.
 
     python studies/cifar100_methods.py --data FOLDER [--pairs PAIR,PAIR] [--methods NAME,NAME]
 
-By default all 13 pairs and the table's methods: 18 students x 3 seeds a pair, some 10 hours on one
-GPU at an assumed 4 ms a step, the teacher's training not counted. Any pair of raykd's models and
-any method of raykd will do, without published numbers. On a laptop, in half an hour:
+By default it runs all 13 pairs and the methods of the table. Each pair has 18 students x 3 seeds,
+some 10 hours on one GPU at an assumed 4 ms a step, without the teacher's training. Other models and
+methods of raykd can be named too; they have no published numbers. On a laptop, in half an hour:
 
     python studies/cifar100_methods.py --data glyphs --pairs resnet8w24/resnet8w6 --epochs 8
 """
@@ -52,7 +52,7 @@ sgd = partial(SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
 
 
 def method(name: str, pair: str) -> Callable[..., Method]:
-    """A row of the table as the paper runs it for a pair."""
+    """Returns a method of the table with the hyperparameters that the paper uses for a pair."""
     teacher, student = pair.split("/")
     itrd = partial(ITRD, alpha=1.01 if teacher[:3] == student[:3] else 1.50)  # one family, or two
     both: Callable[..., Method] = CRD + KD
@@ -66,7 +66,7 @@ def method(name: str, pair: str) -> Callable[..., Method]:
 
 
 def study(pair: str, names: tuple[str, ...] = METHODS) -> Study:
-    """The study of one pair: the last of the methods is its own, and the others ride along."""
+    """Returns the study of one pair: the last method is its method, the others its references."""
     teacher, _, student = pair.partition("/")
     *references, last = [method(name, pair) for name in names]
     small = student.startswith(("mobilenet", "shufflenet"))
@@ -96,7 +96,7 @@ def study(pair: str, names: tuple[str, ...] = METHODS) -> Study:
 
 
 def main() -> None:
-    """Teaches pair after pair; shows the table so far after each."""
+    """Runs the study of each pair, and shows the table so far after each."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,13 +122,13 @@ def main() -> None:
 def show(
     stored: Stored, study: Study, pair: str, names: tuple[str, ...], found: dict[str, Contenders]
 ) -> None:
-    """Adds a pair to those found and shows them all."""
+    """Adds a pair's results to those before and shows all of them."""
     found[pair] = contenders(study, names, Results(stored))
     Console().show(beside(found))
 
 
 def contenders(study: Study, names: tuple[str, ...], results: Results) -> Contenders:
-    """The teacher and the methods by name."""
+    """Returns the results of the teacher and the methods, by name."""
     by_trial = {contender.name: contender for contender in results.contenders}
     ours = [*(by_trial[trial] for trial in study.named_references()), results.searched[0]]
     return {"teacher": by_trial["teacher"], **dict(zip(names, ours, strict=True))}

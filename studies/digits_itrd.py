@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """ITRD on scikit-learn's digits: the smallest study of real images, with nothing to download.
 
-The method of Miles et al. (BMVC 2022), sections 4 and 5.1, on 1,797 handwritten digits of 8 x 8
-pixels. A ResNet-8 of 24-48-96 channels teaches one of 6-12-24. No number of it is published.
+The study applies the method of Miles et al. (BMVC 2022), sections 4 and 5.1, to 1,797 handwritten
+digits of 8 x 8 pixels. A ResNet-8 of 24-48-96 channels teaches one of 6-12-24. There are no
+published numbers for it.
 
-16 trials of 30 epochs in cohorts of 4, with the plain student and KD beside them in the first one:
-a few minutes on two cores.    python studies/digits_itrd.py
+16 trials of 30 epochs in cohorts of 4, with the plain student and KD in the first cohort, take a
+few minutes on two cores:
 
-With a standard deviation over replicates:    python studies/digits_itrd.py --seeds 3
+    python studies/digits_itrd.py
+
+With a standard deviation over replicates:
+
+    python studies/digits_itrd.py --seeds 3
 """
 
 from functools import partial

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """ITRD on glyphs: which loss weights teach a small ResNet to read 100 characters best?
 
-The method of Miles et al. (BMVC 2022), sections 4 and 5.1, on data that needs no download: 100
-characters rendered from matplotlib's fonts. A ResNet-8 of 24-48-96 channels teaches one of 6-12-24.
+The study applies the method of Miles et al. (BMVC 2022), sections 4 and 5.1, to data that needs no
+download: 100 characters rendered from matplotlib's fonts. A ResNet-8 of 24-48-96 channels teaches
+one of 6-12-24.
 
-16 trials of 4 epochs on 3,000 images in cohorts of five students, the plain student and KD among
-them in the first one; after two epochs the worse three of five are dropped. A few minutes on two
-cores.
+It has 16 trials of 4 epochs on 3,000 images, in cohorts of five students; the plain student and KD
+are in the first cohort. After two epochs the worst three of five are dropped. It takes a few
+minutes on two cores:
 
     python studies/glyphs_itrd.py
 
-As a job on a cluster:    ray job submit --working-dir . studies/glyphs_itrd.py
+As a job on a cluster:
+
+    ray job submit --working-dir . studies/glyphs_itrd.py
 """
 
 from functools import partial

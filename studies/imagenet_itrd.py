@@ -1,26 +1,27 @@
 #!/usr/bin/env python3
 """ITRD on ImageNet: ResNet-34 teaches ResNet-18 (Miles et al., BMVC 2022, section 5.1, figure 2).
 
-Published: the student reaches a top-1 error of 28.32 % (71.68 % right) with 100 epochs of SGD at
-0.1, divided by 10 after 30, 60 and 90. Teacher 73.31 %, student alone 69.76 % (torchvision's
-weights), KD 71.37 % (torchdistill, temperature 1, half cross-entropy and half KD).
+Published: the student reaches a top-1 error of 28.32 % (accuracy 71.68 %) with 100 epochs of SGD at
+a learning rate of 0.1, divided by 10 after 30, 60 and 90. The teacher has 73.31 %, the student
+alone 69.76 % (torchvision's weights), KD 71.37 % (torchdistill, temperature 1, half cross-entropy
+and half KD).
 
-Assumed, as ITRD's settings for ImageNet were never released: batch size 256, momentum 0.9 and
-weight decay 1e-4 (torchdistill's for this pair), alpha 1.01, beta_corr 2, beta_mi 1 (as for CIFAR
-within an architecture), one GPU or a batch of 256 over all, and the space. Published accuracies
-are of the validation set that raykd calls the test set; here 4 % of the training set is held out
-and chosen by.
+Assumed, since ITRD's settings for ImageNet were never released: batch size 256 over all GPUs,
+momentum 0.9 and weight decay 1e-4 (torchdistill's for this pair), alpha 1.01, beta_corr 2, beta_mi
+1 (as for CIFAR within an architecture), and the search space. Published accuracies are those on
+ImageNet's validation set, which raykd uses as the test set. Trials are chosen by 4 % of the
+training set, which is held out.
 
-16 trials of 100 epochs in cohorts of 4, which share decoding and teacher. One trial alone takes
-39 hours on one GPU in the published log of a close method (SRD in torchdistill), so reckon with
-hundreds of GPU-hours. Pack the images first (`raykd pack`), and then:
+The study has 16 trials of 100 epochs in cohorts of 4, which share decoding and teacher. In the
+published log of a similar method (SRD in torchdistill), one trial alone takes 39 hours on one GPU.
+Expect hundreds of GPU-hours. Pack the images first (`raykd pack`), then run:
 
     python studies/imagenet_itrd.py --data s3://BUCKET/imagenet --storage s3://BUCKET/raykd
 
-The clusters of cluster/ name both in the environment of jobs: RAYKD_IMAGENET, RAYKD_STORAGE.
+The clusters of cluster/ set both in the environment of jobs, as RAYKD_IMAGENET and RAYKD_STORAGE.
 
-The teacher's weights are torchvision's, downloaded by each node that has not got them. Where CPU
-nodes are to decode for the GPU nodes, take `raykd.runtime.streamed_data.Streamed` in place of
+The teacher's weights are torchvision's; each node that does not have them downloads them. If CPU
+nodes are to decode images for the GPU nodes, use `raykd.runtime.streamed_data.Streamed` instead of
 `ImageNet`.
 """
 

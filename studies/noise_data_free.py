@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Distillation without data: the student sees Gaussian noise (Raikwar and Mishra, NeurIPS 2022).
 
-The teacher's batch norms use the statistics of each noise batch, and its answers are all that the
-student learns. Published for CIFAR-10 after 200 epochs of 50,000 noise images in batches of 256
-with Adam at 0.001: a ResNet-34 of 93.29 % teaches a ResNet-18 to 85.98 %, against some 13 % with
-running statistics.
+The teacher's batch norms use the statistics of each noise batch, and the student learns only from
+the teacher's outputs. Published for CIFAR-10 after 200 epochs of 50,000 noise images in batches of
+256 with Adam at 0.001: a ResNet-34 of 93.29 % teaches a ResNet-18 to 85.98 %, against some 13 %
+with running statistics.
 
-Here a ResNet-8 of 24-48-96 channels, which was trained on the glyphs, teaches one of 6-12-24.
-Searched are the learning rate, assumed, and the share of the teacher's batch norms that use the
-batch's statistics, the paper's ablation; `kd`, with soft labels alone at temperature 1, has
-none. Trials are chosen by the glyphs' validation split: only the training is without data. The
-student's running statistics would be those of noise, so it uses the batch's at inference too.
+Here a ResNet-8 of 24-48-96 channels, which was trained on the glyphs, teaches one of 6-12-24. The
+study searches the learning rate (its range is assumed) and the share of the teacher's batch norms
+that use the batch's statistics, which is the paper's ablation. In the reference `kd`, which has
+soft labels alone at temperature 1, no batch norm uses them. Trials are chosen by the glyphs'
+validation split: only the training is without data. The student's running statistics would be those
+of noise, so it uses the batch's statistics at inference too.
 
-12 trials of 30 epochs of 8,000 noise images in cohorts of 4: an hour on two cores.
+12 trials of 30 epochs of 8,000 noise images in cohorts of 4 take an hour on two cores.
 
     python studies/noise_data_free.py
 """
@@ -37,7 +38,7 @@ small = partial(Synthetic, shape=(1, 32, 32), samples=160, tests=32)
 
 
 def student(num_classes: int, in_channels: int) -> nn.Module:
-    """A student whose batch norms use the batch's statistics wherever it is."""
+    """Returns a student whose batch norms use the batch's statistics in training and inference."""
     return on_batch_statistics(resnet8w6(num_classes, in_channels))
 
 
