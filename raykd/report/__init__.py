@@ -1,1 +1,1 @@
-"""Stored results as tables, as one HTML page, and on the command line; no torch, no ray."""
+"""Shows stored results in the terminal and as one HTML page, without torch or Ray."""

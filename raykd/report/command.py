@@ -1,4 +1,4 @@
-"""The commands that answer questions about stored results."""
+"""The commands of `raykd` that show stored results."""
 
 import json
 import math
@@ -17,14 +17,15 @@ from raykd.store.address import refuse_credentials
 from raykd.terminal import Console
 
 EXIT_BAD_INPUT = 2
-_CURVE = ("train_top1", "train_loss", "val_loss", "lr")  # shown beside the objectives
+"""Exit status after bad input, the same that Typer uses for wrong options."""
+_CURVE = ("train_top1", "train_loss", "val_loss", "lr")  # metrics shown beside the objectives
 
 
 class PlainErrors(TyperGroup):
-    """Commands whose bad input and warnings are one line each on stderr, not a traceback."""
+    """A group of commands that prints bad input and warnings as one line each on stderr."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuses credentials before any other message can repeat a word with them."""
+        """Refuses credentials on the command line before another message can repeat them."""
         try:
             for word in args:
                 refuse_credentials(word, "the command line")
@@ -34,7 +35,7 @@ class PlainErrors(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command that was asked for."""
+        """Runs the requested command; a `ValueError` ends it with one line and exit status 2."""
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
             try:
@@ -237,7 +238,7 @@ def _print_json(item: Any) -> None:
 
 
 def _finite(item: Any) -> Any:
-    """The same with null for NaN and infinities, which JSON has no words for."""
+    """Returns `item` with None for NaN and infinities, which JSON cannot express."""
     if isinstance(item, float):
         return item if math.isfinite(item) else None
     if isinstance(item, dict):

@@ -1,4 +1,4 @@
-"""Our accuracies beside published ones."""
+"""Compares the accuracies of studies with published ones."""
 
 import math
 from collections.abc import Mapping
@@ -10,16 +10,17 @@ from raykd.report.published import Row, cifar100, relative_improvement
 from raykd.report.results import Contender
 
 TEST = "test_top1"
+"""Metric that is compared: test accuracy after the last epoch, between 0 and 1."""
 NEWEST = ("itrd", "l_corr")
-"""What table 2 of the paper compares with the others."""
+"""Methods whose improvement over the others is given in table 2 of Miles et al. (BMVC 2022)."""
 
 
 def beside(ours: Mapping[str, Mapping[str, Contender]]) -> Group:
-    """Returns a table of every pair and method, and how far the pairs agree with table 2.
+    """Returns a table of all pairs and methods, followed by the relative improvements of table 2.
 
     Args:
-        ours: By pair (`teacher/student`) and method, as `published.cifar100` calls them; either
-            may be unknown there.
+        ours: Results by pair (`teacher/student`) and method, named as in `published.cifar100`.
+            Pairs and methods without published numbers are allowed.
     """
     table = Table("pair", "method", title="test accuracy in %", box=None, header_style="dim")
     for column in ("ours", "published", "over KD", "published"):
@@ -59,7 +60,7 @@ def _number(mean: float | None, std: float | None) -> str:
 
 
 def _improvements(ours: Mapping[str, Mapping[str, Contender]]) -> list[str]:
-    """Table 2 over the pairs that are here, ours and published."""
+    """Returns the relative improvements of table 2, ours and the published ones for our pairs."""
     mine: dict[str, dict[str, float]] = {}
     for pair, methods in ours.items():
         for name, contender in methods.items():

@@ -1,4 +1,4 @@
-"""How metrics and numbers are written for people."""
+"""Formats metrics, hyperparameters and durations for people."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from typing import Any
 
 _SPLITS = {"val_": "validation ", "test_": "test ", "train_": "training "}
 _NAMES = {"top1": "accuracy", "top5": "top-5 accuracy", "params": "parameters"}
-_SHARES = ("top1", "top5")  # in [0, 1], written as per cent
+_SHARES = ("top1", "top5")  # endings of metrics that lie in [0, 1] and are shown in per cent
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "unfinished"}
 
 
 def title(metric: str) -> str:
-    """A metric's name in words: `val_top1` is the validation accuracy."""
+    """Returns a metric's name in words: `val_top1` becomes "validation accuracy"."""
     for prefix, split in _SPLITS.items():
         if metric.startswith(prefix):
             name = metric.removeprefix(prefix)
@@ -20,17 +20,17 @@ def title(metric: str) -> str:
 
 
 def on_test(metric: str) -> str | None:
-    """The metric of the test split that belongs to one of the validation split."""
+    """Returns the test metric that corresponds to a validation metric; None for other metrics."""
     return "test_" + metric.removeprefix("val_") if metric.startswith("val_") else None
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric lies in [0, 1] and is written as per cent."""
+    """Returns True if a metric lies in [0, 1] and is shown in per cent."""
     return metric.endswith(_SHARES)
 
 
 def value(metric: str, mean: float, std: float | None = None) -> str:
-    """A metric's value, with the standard deviation of replicates; "" if it is not finite."""
+    """Formats a metric's value, and its standard deviation if given; "" if it is not finite."""
     if not math.isfinite(mean):
         return ""
     if metric == "params" and mean.is_integer():
@@ -42,7 +42,7 @@ def value(metric: str, mean: float, std: float | None = None) -> str:
 
 
 def gain(metric: str, difference: float) -> str:
-    """A difference of a metric, in percentage points for shares; "" if not finite."""
+    """Formats a signed difference, for shares in percentage points; "" if it is not finite."""
     if not math.isfinite(difference):
         return ""
     if is_share(metric):
@@ -51,19 +51,19 @@ def gain(metric: str, difference: float) -> str:
 
 
 def setting(item: Any) -> str:
-    """A hyperparameter's value: floats to four digits."""
+    """Formats a hyperparameter's value; floats have four significant digits."""
     if isinstance(item, float):
         return f"{item:.4g}"
     return item if isinstance(item, str) else repr(item)
 
 
 def settings(config: Mapping[str, Any]) -> str:
-    """A configuration in one line."""
+    """Formats a configuration as one line of `name = value` pairs, sorted by name."""
     return ", ".join(f"{name} = {setting(item)}" for name, item in sorted(config.items()))
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units that fit."""
+    """Formats a duration in seconds as hours and minutes, minutes and seconds, or seconds."""
     if not math.isfinite(seconds):
         return "an unknown time"
     if seconds < 60:
@@ -74,5 +74,5 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 trial`, `2 trials`."""
+    """Formats a number with its noun: `1 trial`, `2 trials`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,4 +1,4 @@
-"""HTML of sections, tables and figures."""
+"""Builds the HTML of sections, tables and figures."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -7,12 +7,17 @@ import plotly.graph_objects as go
 
 
 def section(title: str, content: str) -> str:
-    """A titled card; the content is HTML already."""
+    """Returns a titled section.
+
+    Args:
+        title: Title as plain text.
+        content: Content as HTML.
+    """
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
 def soft(text: str) -> str:
-    """A paragraph of quiet text that is HTML already."""
+    """Returns a paragraph in the muted text colour; `text` is HTML."""
     return f'<p class="soft">{text}</p>'
 
 
@@ -24,15 +29,15 @@ def figure(
     below: str = "",
     least: int = 0,
 ) -> str:
-    """A section with a figure, or with the sentence that stands in its place.
+    """Returns a section with a figure, or with the sentence that replaces it.
 
     Args:
-        title: The section's.
-        shown: The figure or the sentence.
-        caption: Says how to read the figure.
-        keys: What its colours mean, as HTML.
-        below: What follows, as HTML.
-        least: Pixels of width below which the figure scrolls.
+        title: Title of the section as plain text.
+        shown: Figure, or a sentence that says why there is none.
+        caption: Plain text that says how to read the figure.
+        keys: Legend of the figure as HTML.
+        below: Content after the figure as HTML.
+        least: Minimum width of the figure in pixels; a narrower page scrolls it.
     """
     if isinstance(shown, str):
         return section(title, soft(escape(shown)) + below)
@@ -41,7 +46,7 @@ def figure(
 
 
 def place(shown: go.Figure, least: int = 0) -> str:
-    """The element that a figure is drawn into, and its data."""
+    """Returns the element that a figure is drawn into, with the figure's data as JSON."""
     data = shown.to_json().replace("<", "\\u003c")
     height = int(shown.layout.height)
     return (
@@ -51,7 +56,7 @@ def place(shown: go.Figure, least: int = 0) -> str:
 
 
 def key(colour: str) -> str:
-    """A small square in a colour."""
+    """Returns a small square of a colour, for legends."""
     return f'<i class="key" style="background:{colour}"></i>'
 
 
@@ -62,13 +67,13 @@ def table(
     best: int | None = None,
     texts: Sequence[int] = (),
 ) -> str:
-    """A table of cells that are HTML already.
+    """Returns a table.
 
     Args:
-        head: The columns, as plain text.
-        rows: Their cells.
-        best: The row to set off.
-        texts: Columns with longer texts.
+        head: Titles of the columns as plain text.
+        rows: Cells of each row as HTML.
+        best: Index of a row to highlight; None for no row.
+        texts: Indices of columns with longer texts.
     """
     kinds = ["text" if column in texts else "" for column in range(len(head))]
     top = "".join(

@@ -1,4 +1,4 @@
-"""A study as one HTML page that needs nothing else: no network, no other file."""
+"""Builds one self-contained HTML page of a study, which needs no network and no other file."""
 
 import hashlib
 import math
@@ -18,13 +18,13 @@ from raykd.report.results import Contender, Results
 from raykd.report.tables import with_test
 
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
-_ROWS = 10  # of the best configurations
-_FRONT = 30  # trials of the front
-_UNFINISHED = 100  # trials that did not complete, so many are listed
+_ROWS = 10  # maximum number of rows in the table of the best configurations
+_FRONT = 30  # maximum number of rows in the table of the Pareto front
+_UNFINISHED = 100  # maximum number of rows in the table of trials that did not complete
 
 
 def page(results: Results) -> str:
-    """Returns the page's HTML."""
+    """Returns the HTML of a study's page."""
     drawn = plots.lines(results.compared())
     found = search_plots.searched(results)
     sections = [
@@ -37,7 +37,7 @@ def page(results: Results) -> str:
         origin(results),
     ]
     template = files("raykd.report").joinpath("page.html").read_text("utf-8")
-    plotly = get_plotlyjs().replace("\r\n", "\n")  # as a browser reads it, before it hashes
+    plotly = get_plotlyjs().replace("\r\n", "\n")  # as browsers do before they hash
     own = [Template(script).substitute(plotly=plotly) for script in _SCRIPT.findall(template)]
     return Template(template).substitute(
         title=escape(f"{results.study.name} · raykd"),
@@ -48,7 +48,7 @@ def page(results: Results) -> str:
 
 
 def _hash(script: str) -> str:
-    """Returns what a Content-Security-Policy calls a script that may run."""
+    """Returns the source expression that allows a script in a Content-Security-Policy."""
     return f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -63,7 +63,7 @@ def _header(results: Results) -> str:
 
 
 def _headline(results: Results) -> str:
-    """The best configuration and what it gains."""
+    """Returns the section with the best configuration and its gains over the compared ones."""
     ranked = results.ranked()
     if not ranked:
         return html.section("Nothing to show yet", "<p>No trial of this study is complete.</p>")
@@ -97,12 +97,12 @@ def _headline(results: Results) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """A number as HTML, with its deviation and the sign before it on one line."""
+    """Returns a number as HTML, without a line break between "±" and the deviation."""
     return escape(text).replace("± ", "±&nbsp;")
 
 
 def _comparison(results: Results, drawn: Sequence[plots.Line]) -> str:
-    """Teacher, plain student, references, given settings, best found."""
+    """Returns the table of teacher, plain student, references, given settings and best trial."""
     rows = results.compared()
     if not rows:
         return ""
@@ -136,7 +136,7 @@ def _any(metric: str, rows: Iterable[Any]) -> bool:
 
 
 def _best(results: Results) -> str:
-    """The best settings."""
+    """Returns the table of the best configurations."""
     ranked = results.ranked()[:_ROWS]
     if not ranked:
         return ""
@@ -145,7 +145,7 @@ def _best(results: Results) -> str:
 
 
 def _settings(results: Results, contenders: Sequence[Contender], best: int | None = None) -> str:
-    """Settings with their metrics and values."""
+    """Returns a table of settings with their metrics and hyperparameters."""
     names = sorted({name for contender in contenders for name in contender.config})
     wanted = with_test(list(results.objectives))
     metrics = [m for m in wanted if any(c.text(m) for c in contenders)]
@@ -163,7 +163,7 @@ def _settings(results: Results, contenders: Sequence[Contender], best: int | Non
 
 
 def _front(results: Results, found: search_plots.Searched) -> str:
-    """The settings that no other beats in every objective."""
+    """Returns the section with the Pareto front, as a figure and as a table."""
     figure = search_plots.pareto_front(results, found)
     keys = _keys([], ("on the front", plots.COLOURS["best"]), ("beaten", plots.FAINT))
     front = results.pareto(results.objectives)
@@ -179,7 +179,7 @@ def _front(results: Results, found: search_plots.Searched) -> str:
 def _figures(
     results: Results, found: search_plots.Searched, drawn: Sequence[plots.Line]
 ) -> Iterable[str]:
-    """Every figure with its title, or the reason why there is none."""
+    """Yields a section for each figure, or for the sentence that says why there is none."""
     metric = formatting.title(results.metric)
     competing = len(results.searched)
     most = f", the {plots.MOST_CURVES} best" if competing > plots.MOST_CURVES else ""
@@ -222,14 +222,14 @@ def _figures(
 
 
 def _keys(drawn: Sequence[plots.Line], *others: tuple[str, str]) -> str:
-    """What the colours of a figure mean."""
+    """Returns the legend of a figure: lines in reverse order, then other labels and colours."""
     named = [*((line.label, line.colour) for line in reversed(drawn)), *others]
     keys = "".join(f"<span>{html.key(colour)}{escape(name)}</span>" for name, colour in named)
     return f'<div class="keys">{keys}</div>' if keys else ""
 
 
 def _not_complete(results: Results) -> str:
-    """Trials that were dropped, failed or have not ended."""
+    """Returns the table of trials that were pruned, failed or have not ended."""
     rest = [c for c in results.contenders if c.state != "COMPLETE"]
     if not rest:
         return ""

@@ -1,4 +1,4 @@
-"""Learning curves, and what all figures have in common."""
+"""Plots learning curves; also holds the colours and style shared by all figures."""
 
 import math
 from collections.abc import Sequence
@@ -19,12 +19,19 @@ COLOURS = {
 }
 _MORE_REFERENCES = ("#cc79a7", "#56b4e9", "#a6761d", "#7f7f7f")
 FAINT = "#86909c"
-MOST_CURVES = 300  # at most so many are drawn
+MOST_CURVES = 300  # maximum number of learning curves drawn in the faint colour
 
 
 @dataclass(frozen=True)
 class Line:
-    """A contender that is drawn in a colour of its own in every figure."""
+    """A contender that has its own colour, the same in every figure.
+
+    Attributes:
+        label: Name in legends.
+        colour: Colour in hexadecimal notation.
+        contender: Setting whose metrics are drawn.
+        kind: Kind of its row in the comparison: `teacher`, `plain`, `reference`, `given`, `best`.
+    """
 
     label: str
     colour: str
@@ -33,7 +40,10 @@ class Line:
 
 
 def lines(compared: Sequence[Compared]) -> list[Line]:
-    """Gives each row of the comparison its colour; a given setting that is the best has one."""
+    """Assigns a colour to each row of the comparison.
+
+    A given setting that is also the best one gets a single line, of kind `best`.
+    """
     more, drawn = iter(_MORE_REFERENCES * len(compared)), []
     best = next((row.contender for row in compared if row.kind == "best"), None)
     used: set[str] = set()
@@ -49,7 +59,11 @@ def lines(compared: Sequence[Compared]) -> list[Line]:
 
 
 def learning_curves(results: Results, drawn: Sequence[Line]) -> go.Figure | str:
-    """The objective by epoch: all trials faint, the best and the references in their colours."""
+    """Plots the objective by epoch: the compared settings in colours, other trials faint.
+
+    Returns:
+        The figure, or a sentence that says why there is none.
+    """
     trials = [trial for contender in results.contenders for trial in contender.trials]
     failed = {(trial.id, trial.epoch) for trial in trials if trial.state == "FAIL"}
     points: dict[str, dict[int, float]] = {}
@@ -78,7 +92,7 @@ def learning_curves(results: Results, drawn: Sequence[Line]) -> go.Figure | str:
 
 
 def _faint(others: Sequence[Contender], points: dict[str, dict[int, float]]) -> go.Scatter:
-    """Many curves as one trace with gaps."""
+    """Returns many curves as one trace, separated by gaps."""
     x: list[int | None] = []
     y: list[float | None] = []
     names: list[str] = []
@@ -102,7 +116,7 @@ def _faint(others: Sequence[Contender], points: dict[str, dict[int, float]]) -> 
 
 
 def _mean_curve(line: Line, points: dict[str, dict[int, float]]) -> go.Scatter:
-    """A contender's curve: the mean of its replicates at the epochs that all have."""
+    """Returns a contender's curve: the mean over its replicates at the epochs that all reached."""
     curves = [points.get(trial.id, {}) for trial in line.contender.trials]
     epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
     means = [finite(sum(curve[e] for curve in curves) / len(curves)) for e in epochs]
@@ -118,7 +132,13 @@ def _mean_curve(line: Line, points: dict[str, dict[int, float]]) -> go.Scatter:
 
 
 def across(line: Line, metric: str, span: Sequence[int | float]) -> go.Scatter:
-    """A contender's value after the last epoch as a dashed line across the figure."""
+    """Returns a dashed horizontal line at a contender's value after the last epoch.
+
+    Args:
+        line: Contender and its colour.
+        metric: Metric that is drawn.
+        span: Start and end of the line on the horizontal axis.
+    """
     return go.Scatter(
         x=list(span),
         y=[line.contender.mean(metric)] * len(span),
@@ -130,7 +150,7 @@ def across(line: Line, metric: str, span: Sequence[int | float]) -> go.Scatter:
 
 
 def style(figure: go.Figure, height: int) -> None:
-    """One look for all; colours of text and grid come from the page."""
+    """Applies the common style and a height in pixels; the page colours text and grid."""
     figure.update_layout(
         template="none",
         title=None,
@@ -149,7 +169,7 @@ def style(figure: go.Figure, height: int) -> None:
 
 
 def label_axis(figure: go.Figure, metric: str) -> None:
-    """Names the vertical axis and writes its numbers as the metric's."""
+    """Sets the title and number format of the vertical axis to those of a metric."""
     figure.update_yaxes(
         title_text=escape(formatting.title(metric)),
         tickformat=".2~%" if formatting.is_share(metric) else None,
@@ -161,5 +181,5 @@ def label_axis(figure: go.Figure, metric: str) -> None:
 
 
 def finite(value: float) -> float | None:
-    """The value, or a gap."""
+    """Returns a finite value as it is, and None, which makes a gap, for NaN and infinities."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""How a study was made, as HTML."""
+"""Builds the section of the HTML page that says how a study was made."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from raykd.report.results import Results
 
 
 def origin(results: Results) -> str:
-    """How the study was made."""
+    """Returns the section with command, versions, hardware, data, models and protocol."""
     spec = results.spec
     seconds = sum(t.cost.get("seconds", 0.0) for c in results.contenders for t in c.trials)
     hardware = spec.get("hardware", {})
@@ -65,7 +65,12 @@ def _protocol(results: Results) -> list[str]:
 
 
 def _range(name: str, distribution: str) -> str:
-    """A parameter's distribution in words."""
+    """Describes the search range of a hyperparameter in words.
+
+    Args:
+        name: Name of the hyperparameter.
+        distribution: Its distribution as JSON of Optuna.
+    """
     attributes = json.loads(distribution)["attributes"]
     if "choices" in attributes:
         return f"{name} in {', '.join(map(formatting.setting, attributes['choices']))}"
@@ -74,7 +79,7 @@ def _range(name: str, distribution: str) -> str:
 
 
 def _pairs(item: Mapping[str, Any], equals: str = " = ") -> str:
-    """A description in one line; the name first, nested ones in brackets."""
+    """Formats a description in one line: the name first, nested descriptions in brackets."""
     parts = [str(item["name"])] if "name" in item else []
     for key, value in item.items():
         if key != "name" and value is not None and value != []:

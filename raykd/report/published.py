@@ -1,4 +1,4 @@
-"""Published results, to stand beside ours. Every number is published unless a note says more."""
+"""Published results for comparison with ours; numbers are as published unless a note says more."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ class Row:
     """One method of a published table.
 
     Attributes:
-        label: As the paper calls it, corrected where the note says so.
-        source: The publication.
-        note: What keeps it from being compared as it stands; empty if nothing is known.
-        top1: Test accuracy in % by pair, `teacher/student`; a pair may be missing.
-        std: Standard deviation over the runs, where published.
+        label: Name of the method in the paper, corrected if the note says so.
+        source: Publication that the numbers come from.
+        note: Reason why the numbers are not directly comparable; "" if none is known.
+        top1: Test accuracy in percent by pair, `teacher/student`; a pair may be missing.
+        std: Standard deviation over the runs in percentage points by pair, where published.
     """
 
     label: str
@@ -30,11 +30,11 @@ class Row:
 
 @cache
 def cifar100() -> Mapping[str, Row]:
-    """Table 1 of Miles et al. (BMVC 2022) and what the CRD benchmark adds, by raykd's names.
+    """Returns table 1 of Miles et al. (BMVC 2022) with additions from the CRD benchmark.
 
-    Pairs are called as raykd's models. `teacher` and `vanilla` are the networks by themselves,
-    `itrd` is the whole method and `l_corr` the method without its second loss. All are the mean
-    of 3 runs.
+    The rows are keyed by raykd's names of the methods, and pairs have the names of raykd's models.
+    `teacher` and `vanilla` are the teacher and the student without distillation, `itrd` is the
+    whole method and `l_corr` the method without its second loss. All are means of 3 runs.
     """
     told = json.loads(files("raykd.report").joinpath("cifar100.json").read_text("utf-8"))
     return {row["method"]: _row(row, told["pairs"], told["sources"]) for row in told["rows"]}
@@ -43,13 +43,19 @@ def cifar100() -> Mapping[str, Row]:
 def relative_improvement(
     x: Mapping[str, float], y: Mapping[str, float], kd: Mapping[str, float]
 ) -> float:
-    """How much more X gains on KD than Y does, in %: the mean of (X − Y) / (Y − KD) over pairs.
+    """Returns the mean relative improvement over KD, in percent.
 
-    This gives the figures of the paper's table 2; the formula in its footnote, (X − Y) / (X − KD),
-    does not. Pairs that one of the three lacks are left out.
+    It is the mean of (X − Y) / (Y − KD) over pairs: how much more X gains on KD than Y does. This
+    formula reproduces table 2 of Miles et al. (BMVC 2022); the one in its footnote,
+    (X − Y) / (X − KD), does not. Pairs that one of the three methods lacks are left out.
+
+    Args:
+        x: Test accuracy of method X by pair.
+        y: Test accuracy of method Y by pair, in the same unit.
+        kd: Test accuracy of KD by pair, in the same unit.
 
     Raises:
-        ValueError: No pair has all three, or Y gains nothing at all on KD in one of them.
+        ValueError: No pair has numbers for all three methods, or Y equals KD for a pair.
     """
     pairs = [pair for pair in x if pair in y and pair in kd]
     if not pairs:

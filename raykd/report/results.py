@@ -1,4 +1,4 @@
-"""What a study found: its settings with their replicates, and the few that are set side by side."""
+"""Results of a study: its settings with their replicates, and the rows of the comparison."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ from raykd.store.spec import objective
 
 Kind = Literal["teacher", "plain", "reference", "given", "best"]
 
-_STATES = ("FAIL", "PRUNED", "RUNNING", "COMPLETE")  # of replicates, the first found counts
+_STATES = ("FAIL", "PRUNED", "RUNNING", "COMPLETE")  # by precedence among replicates
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Contender:
     """One setting of the hyperparameters: its trial, or its replicates with other seeds.
 
     Attributes:
-        name: Of the trial with the first seed.
-        trials: One a seed.
+        name: Name of the trial with the first seed.
+        trials: One trial per seed.
     """
 
     name: str
@@ -30,30 +30,30 @@ class Contender:
 
     @property
     def role(self) -> str:
-        """As in the store: `search`, `first`, `reference` or `teacher`."""
+        """Role in the study: `search`, `first` (a given setting), `reference` or `teacher`."""
         return self.trials[0].role
 
     @property
     def config(self) -> dict[str, Any]:
-        """The setting, the same for all its trials."""
+        """Hyperparameters by name, the same for all its trials."""
         return self.trials[0].config
 
     @property
     def state(self) -> str:
-        """`COMPLETE` if all its trials are."""
+        """State of its trials; if they differ, the first of `FAIL`, `PRUNED` and `RUNNING`."""
         states = {trial.state for trial in self.trials}
         return next(state for state in _STATES if state in states)
 
     @property
     def reason(self) -> str:
-        """Why it ended early, where that is known."""
+        """Reasons why its trials ended early, joined by "; "; "" if none is known."""
         return "; ".join(dict.fromkeys(trial.reason for trial in self.trials if trial.reason))
 
     def values(self, metric: str) -> list[float]:
-        """A metric, `params` or `cost_<name>` of each trial after the last epoch.
+        """Returns a metric, `params` or `cost_<name>` of each trial after its last epoch.
 
-        NaN for a trial that has none, and for one that is not complete: what it reported before it
-        was dropped, or with the weights that it failed with, is not what the setting achieves.
+        The value is NaN for a trial that lacks the metric or is not complete: what a trial reported
+        before it was pruned or failed is not what its setting achieves.
         """
         found = []
         for trial in self.trials:
@@ -68,25 +68,25 @@ class Contender:
         return found
 
     def mean(self, metric: str) -> float:
-        """The mean over the trials after the last epoch; NaN if one has none.
+        """Returns the mean over the trials after the last epoch; NaN if a trial has no value.
 
-        Without the trials that failed it would flatter settings that fail often.
+        Leaving out failed trials would favour settings that fail often.
         """
         return fmean(self.values(metric))
 
     def std(self, metric: str) -> float | None:
-        """The standard deviation over the trials; None for a single one."""
+        """Returns the standard deviation over the trials; None for one trial or a missing value."""
         values = self.values(metric)
         if len(values) < 2 or not all(map(math.isfinite, values)):
             return None
         return stdev(values)
 
     def text(self, metric: str) -> str:
-        """A metric after the last epoch, in words; "" if there is none."""
+        """Formats a metric after the last epoch, with its deviation; "" if there is no value."""
         return formatting.value(metric, self.mean(metric), self.std(metric))
 
     def text_or_state(self, metric: str) -> str:
-        """The same, or in what state it is without one; of replicates, how many are."""
+        """Formats a metric like `text`, or without a value the state and how many seeds have it."""
         if (text := self.text(metric)) or self.state == "COMPLETE":
             return text or "none"
         word = formatting.STATES[self.state]
@@ -94,11 +94,11 @@ class Contender:
         return word if len(self.trials) == 1 else f"{word} ({count} of {len(self.trials)} seeds)"
 
     def gain(self, other: "Contender", metric: str) -> str:
-        """The difference of a metric to another's, in words."""
+        """Formats the difference between this and another contender in the mean of a metric."""
         return formatting.gain(metric, self.mean(metric) - other.mean(metric))
 
     def best_text(self, metric: str) -> str:
-        """A metric at the best epoch, the epoch beside it."""
+        """Formats a metric at the best epoch, with that epoch in brackets; "" if not complete."""
         best = [trial.best.get(metric, math.nan) for trial in self.trials]
         epochs = sorted({trial.best_epoch for trial in self.trials if trial.best_epoch})
         if self.state != "COMPLETE" or not epochs or not math.isfinite(fmean(best)):
@@ -107,7 +107,7 @@ class Contender:
         return f"{formatting.value(metric, fmean(best))} ({span})"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything about it, for JSON: means and deviations, then each trial."""
+        """Returns all data for JSON: means, standard deviations and each trial."""
         metrics = dict.fromkeys(name for trial in self.trials for name in trial.metrics)
         spread = {name: self.std(name) for name in metrics}
         return {
@@ -124,7 +124,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Compared:
-    """One row of the comparison."""
+    """A row of the comparison: its kind, its name in tables and plots, and the setting."""
 
     kind: Kind
     label: str
@@ -132,15 +132,17 @@ class Compared:
 
 
 class Results:
-    """A study's settings.
+    """The settings of a study, ranked and prepared for tables and plots.
 
     Args:
-        study: As stored.
+        study: Stored study.
 
     Attributes:
-        metric: The first objective that epochs report.
-        mode: Its mode.
-        contenders: All settings, the teacher and the references among them.
+        spec: Specification of the study, the content of `study.json`.
+        metric: First objective that is reported after each epoch.
+        mode: Mode of `metric`, `max` or `min`.
+        objectives: Mode of each objective by name.
+        contenders: All settings, including teacher and references.
     """
 
     def __init__(self, study: Study) -> None:
@@ -159,14 +161,18 @@ class Results:
 
     @property
     def searched(self) -> list[Contender]:
-        """The settings that compete: searched and given ones."""
+        """Settings that compete: searched and given ones."""
         return [c for c in self.contenders if c.role in ("search", "first")]
 
     def ranked(self, metric: str | None = None, mode: str | None = None) -> list[Contender]:
-        """The complete competing settings, best first by their mean after the last epoch.
+        """Returns the complete competing settings, best first by their mean after the last epoch.
+
+        Args:
+            metric: A metric, `params` or `cost_<name>`; by default the study's first objective.
+            mode: `"max"` or `"min"`; by default the study's mode, if the metric is an objective.
 
         Raises:
-            StoreError: No trial has the metric, or its mode is needed.
+            StoreError: No trial has the metric, or its mode is neither given nor known.
         """
         metric = metric or self.metric
         sign = self._sign(metric, mode)
@@ -174,7 +180,14 @@ class Results:
         return [c for value, c in sorted(rated, key=lambda r: -r[0]) if math.isfinite(value)]
 
     def pareto(self, objectives: Mapping[str, str | None]) -> list[Contender]:
-        """The complete competing settings that no other beats in every objective."""
+        """Returns the Pareto front of the complete competing settings.
+
+        Args:
+            objectives: Mode by metric, `params` or `cost_<name>`; None for the study's mode.
+
+        Raises:
+            StoreError: No trial has a metric, or its mode is neither given nor known.
+        """
         signs = {metric: self._sign(metric, mode) for metric, mode in objectives.items()}
         rated = []
         for contender in self._complete():
@@ -188,7 +201,7 @@ class Results:
         return [contender for _, contender in front]
 
     def compared(self) -> list[Compared]:
-        """The teacher, the references, the given settings and the best one found."""
+        """Returns the rows of the comparison: teacher, references, given settings, best setting."""
         rows = [
             Compared(_kind(contender), self.label(contender), contender)
             for contender in self.contenders
@@ -203,13 +216,13 @@ class Results:
 
     @property
     def method(self) -> str:
-        """The searched method's name."""
+        """Name of the searched distillation method."""
         described = self.spec.get("method", {}).get("name")
         return described or self.spec.get("method_name") or "method"
 
     @property
     def subject(self) -> str:
-        """Who teaches whom by what."""
+        """Summary of the study: method, teacher, student and data."""
         teacher = self.spec.get("teacher", {}).get("model", {}).get("name")
         student = self.spec.get("student", {}).get("name")
         data = self.spec.get("data", {}).get("name")
@@ -218,7 +231,7 @@ class Results:
 
     @property
     def progress(self) -> str:
-        """How many settings there are and how they ended."""
+        """Summary of the search: number of competing settings, by state."""
         counts = Counter(contender.state for contender in self.searched)
         ends = ", ".join(
             f"{counts[s]:,} {word}" for s, word in formatting.STATES.items() if counts[s]
@@ -229,7 +242,7 @@ class Results:
         return f"{total}: {ends}" if ends else total
 
     def label(self, contender: Contender) -> str:
-        """What a setting is called in tables and plots."""
+        """Returns the name of a setting in tables and plots."""
         trial = contender.trials[0]
         match contender.role:
             case "teacher":
@@ -252,7 +265,7 @@ class Results:
         return [c for c in self.searched if c.state == "COMPLETE"]
 
     def _sign(self, metric: str, mode: str | None) -> float:
-        """1 where more is better, else −1."""
+        """Returns 1 if a larger value of the metric is better, else −1; raises `StoreError`."""
         names = {name for c in self.contenders for trial in c.trials for name in trial.metrics}
         costs = {f"cost_{name}" for c in self.contenders for t in c.trials for name in t.cost}
         known = names | costs | {"params", *self.objectives}
@@ -265,7 +278,7 @@ class Results:
 
 
 def _beats(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether `a` is nowhere worse than `b` and somewhere better; more is better."""
+    """Returns True if `a` dominates `b`: nowhere worse and somewhere better; larger is better."""
     return a != b and all(x >= y for x, y in zip(a, b, strict=True))
 
 
@@ -276,6 +289,6 @@ def _kind(contender: Contender) -> Kind:
 
 
 def _first_seed(trial: Trial) -> str:
-    """The name of a trial's replicate with the first seed; cohort `0001-s2` holds the third."""
+    """Returns the name of the replicate with the first seed; cohort `0001-s2` has the third."""
     _, suffix, replicate = trial.cohort.partition("-s")
     return trial.id.removesuffix(suffix + replicate) if suffix else trial.id

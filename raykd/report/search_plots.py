@@ -1,4 +1,4 @@
-"""The searched trials through Optuna's own plots."""
+"""Plots the searched trials with Optuna's visualisations, in the style of the page."""
 
 import math
 import warnings
@@ -22,22 +22,23 @@ from raykd.report.plots import COLOURS, FAINT, Line, across, label_axis, style
 from raykd.report.results import Results
 
 _SCALE = [[0.0, "#a3abb5"], [0.5, "#6ea0d4"], [1.0, COLOURS["best"]]]  # legible on light and dark
-MOST_LINES = 300  # of parallel coordinates
-_LABEL = 14  # characters of a value beside its axis
+MOST_LINES = 300  # maximum number of trials drawn in parallel coordinates
+_LABEL = 14  # maximum length in characters of a label beside an axis of parallel coordinates
 _TOP = 5  # trials that PED-ANOVA should find above its quantile, as Optuna advises
 
 
 @dataclass(frozen=True)
 class Searched:
-    """The competing settings as an Optuna study; a setting's value is the mean of its seeds.
+    """The competing settings as Optuna studies; a setting's value is the mean over its seeds.
 
-    Names and texts are escaped: Plotly takes some of HTML's tags, links among them, for its own.
+    Names and texts are escaped, because Plotly interprets some HTML tags, such as links.
 
     Attributes:
-        first: Of the first objective alone.
-        all: Of all objectives.
-        parameters: Names of the search space that complete trials have.
-        values: The first objective of the complete ones.
+        first: Study with the first objective only.
+        all: Study with all objectives.
+        parameters: Names of the searched hyperparameters that complete trials have, without those
+            whose distribution has a single value.
+        values: First objective of the complete trials.
     """
 
     first: optuna.Study
@@ -47,12 +48,12 @@ class Searched:
 
     @property
     def opacity(self) -> float:
-        """Of a trial's marker: many of them must not hide the lines."""
+        """Opacity of a trial's marker, lower for many trials, so that they do not hide lines."""
         return max(0.2, min(1.0, 200 / (1 + len(self.values))))
 
 
 def searched(results: Results) -> Searched:
-    """Makes Optuna's view of a study."""
+    """Converts the competing settings of a study to Optuna studies."""
     objectives = {results.metric: results.mode}
     single = _as_optuna(results, objectives)
     several = single if len(results.objectives) == 1 else _as_optuna(results, results.objectives)
@@ -110,7 +111,7 @@ def _quiet() -> Iterator[None]:
 
 
 def history(results: Results, found: Searched, drawn: Sequence[Line]) -> go.Figure | str:
-    """The objective by trial, and the best so far."""
+    """Plots the objective by trial and the best value so far, or says why that is impossible."""
     if not found.values:
         return "No trial is complete."
     name = escape(formatting.title(results.metric))
@@ -131,7 +132,7 @@ def history(results: Results, found: Searched, drawn: Sequence[Line]) -> go.Figu
 
 
 def importance(found: Searched) -> go.Figure | str:
-    """How much each parameter matters for being among the best, or why that cannot be said."""
+    """Plots PED-ANOVA importances of the hyperparameters, or says why that is impossible."""
     if len(found.parameters) < 2:
         return "Importance compares parameters: it needs at least two that were searched."
     ended = _ranked(found)
@@ -155,7 +156,7 @@ def importance(found: Searched) -> go.Figure | str:
 
 
 def _ranked(found: Searched) -> optuna.Study:
-    """The trials that have ended; those that were dropped have the worst value of the others."""
+    """Returns a study of the ended trials; pruned and failed ones get the worst complete value."""
     direction = found.first.direction
     worst = (min if direction == StudyDirection.MAXIMIZE else max)(found.values, default=0.0)
     with _quiet():
@@ -169,7 +170,10 @@ def _ranked(found: Searched) -> optuna.Study:
 
 
 def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
-    """The complete trials, or the best of many, as lines; the better the bluer."""
+    """Plots complete trials as lines, best ones bluest, or says why that is impossible.
+
+    Only the best `MOST_LINES` trials are drawn.
+    """
     if not found.parameters or len(found.values) < 2:
         return "Parallel coordinates need a searched parameter and at least two complete trials."
     name = escape(formatting.title(results.metric)).replace(" ", "<br>", 1)
@@ -181,21 +185,21 @@ def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
     best.add_trials(shown)
     params = [name for name in found.parameters if any(name in trial.params for trial in shown)]
     figure = visualization.plot_parallel_coordinate(best, params=params, target_name=name)
-    *traces, bar = figure.data  # a trace a trial, in an order of Optuna's own
+    *traces, bar = figure.data  # one trace per trial, in Optuna's order
     alike = shown[0].values[0] == shown[-1].values[0]
 
     def goodness(trace: go.Scatter) -> float:
-        """0 for the worst, 1 for the best: where it crosses the objective's axis, the first one."""
+        """Returns 0 for the worst and 1 for the best trial, read from the first axis."""
         if alike:
             return 1.0
         return float(trace.y[0] if results.mode == "max" else 1 - trace.y[0])
 
-    traces.sort(key=goodness)  # the best are drawn last, above the others
+    traces.sort(key=goodness)  # draws the best last, above the others
     figure.data = (*traces, bar)
     for trace in traces:
         place = min(1.0, max(0.0, goodness(trace)))
         [colour] = sample_colorscale(_SCALE, [place])
-        strong = place**3  # most trials lie near the best
+        strong = place**3  # cubed, because most trials lie near the best
         trace.update(line={"color": colour, "width": 1 + 1.5 * strong}, opacity=0.4 + 0.55 * strong)
     bar.update(marker={"showscale": False})
     for label in figure.layout.annotations:
@@ -211,7 +215,7 @@ def parallel_coordinates(results: Results, found: Searched) -> go.Figure | str:
 
 
 def slices(results: Results, found: Searched, drawn: Sequence[Line]) -> list[go.Figure]:
-    """The objective by each parameter, a figure each."""
+    """Plots the objective by hyperparameter, one figure per hyperparameter."""
     figures = []
     name = escape(formatting.title(results.metric))
     for parameter in found.parameters:
@@ -233,7 +237,7 @@ def slices(results: Results, found: Searched, drawn: Sequence[Line]) -> list[go.
 
 
 def _log_ticks(values: Sequence[float]) -> list[float]:
-    """Round numbers for a narrow logarithmic axis: powers of ten, or 1-2-5 within few decades."""
+    """Returns ticks of a logarithmic axis: powers of ten, or 1-2-5 steps below two decades."""
     low, high = math.log10(min(values)), math.log10(max(values))
     steps = (1, 2, 5) if high - low < 2 else (1,)
     decades = range(math.floor(low) - 1, math.ceil(high) + 2)
@@ -241,7 +245,7 @@ def _log_ticks(values: Sequence[float]) -> list[float]:
 
 
 def pareto_front(results: Results, found: Searched) -> go.Figure | str:
-    """The objectives against each other, for two or three of them."""
+    """Plots two or three objectives against each other, or says why that is impossible."""
     names = [escape(formatting.title(metric)) for metric in results.objectives]
     if len(names) not in (2, 3):
         return "A front is drawn for two or three objectives."

@@ -1,4 +1,4 @@
-"""Results as tables for a terminal. Columns are called as in the store."""
+"""Formats results as tables for a terminal; most columns have the names used in the store."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from raykd.store import Study
 
 
 def summary(results: Results) -> RenderableType:
-    """Teacher, plain student, references, the given settings and the best one found.
+    """Returns a table of teacher, plain student, references, given settings and best setting.
 
-    Accuracies are those after the last epoch; the best epoch's validation stands beside them.
+    Metrics are those after the last epoch; one column has the metric at the best epoch.
     """
     metric, test = results.metric, formatting.on_test(results.metric)
     table = _table("", title=f"{results.study.name}: {results.subject}")
@@ -52,7 +52,10 @@ def summary(results: Results) -> RenderableType:
 
 
 def best(results: Results, contenders: Sequence[Contender], metrics: Sequence[str]) -> Table:
-    """Settings in the order given: their metrics after the last epoch, and their values."""
+    """Returns a table of settings in the given order, with metrics and hyperparameters.
+
+    Metrics are those after the last epoch, followed by the objective at the best epoch.
+    """
     names = sorted({name for contender in contenders for name in contender.config})
     shown = [m for m in with_test(metrics) if any(c.text(m) for c in contenders)]
     table = _table("trial")
@@ -69,7 +72,7 @@ def best(results: Results, contenders: Sequence[Contender], metrics: Sequence[st
 
 
 def trials(study: Study) -> Table:
-    """All trials, a row each."""
+    """Returns a table of all trials, one row each."""
     rows = study.trials()
     metrics = [m for m in with_test(study.spec["metric"]) if f"last_{m}" in rows.column_names]
     names = [n.removeprefix("config_") for n in rows.column_names if n.startswith("config_")]
@@ -77,7 +80,7 @@ def trials(study: Study) -> Table:
     _add_numbers(table, ["epoch", *metrics, *names])
     table.add_column("reason", overflow="fold")
     for row in rows.to_pylist():
-        alive = row["state"] != "FAIL"  # what failed has reported something, which is no result
+        alive = row["state"] != "FAIL"  # metrics of a failed trial are no result
         table.add_row(
             Text(row["trial"]),
             row["role"],
@@ -91,7 +94,7 @@ def trials(study: Study) -> Table:
 
 
 def curve(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table:
-    """One trial's metrics, a row an epoch."""
+    """Returns a table of one trial's metrics, one row per epoch."""
     table = _table()
     _add_numbers(table, ["epoch", *metrics])
     for row in rows:
@@ -100,7 +103,7 @@ def curve(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table:
 
 
 def studies(found: Sequence[Results]) -> Table:
-    """A row a study: what it is, how far it is, its best value."""
+    """Returns a table of studies with their subject, progress and best value."""
     table = _table("study", "what", "trials", "best")
     for results in found:
         ranked = results.ranked()
@@ -112,7 +115,7 @@ def studies(found: Sequence[Results]) -> Table:
 
 
 def with_test(metrics: Sequence[str]) -> list[str]:
-    """Metrics, each one of the validation split followed by that of the test split."""
+    """Returns the metrics, each validation metric followed by the one of the test split."""
     pairs = (pair for metric in metrics for pair in (metric, formatting.on_test(metric)) if pair)
     return list(dict.fromkeys(pairs))
 
