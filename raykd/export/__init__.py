@@ -1,1 +1,1 @@
-"""Students that leave the store: rebuilt, evaluated, written to a folder with a model card."""
+"""Rebuilds stored students, evaluates them, and writes them to a folder with a model card."""

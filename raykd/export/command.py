@@ -1,4 +1,4 @@
-"""`raykd export` and `raykd evaluate`; torch is imported when one of them runs."""
+"""The commands `raykd export` and `raykd evaluate`; torch is imported only when one runs."""
 
 import sys
 from pathlib import Path
@@ -68,7 +68,7 @@ def evaluate(
     again = export.evaluate_student(taken, data=data, data_root=data_root or None)
     table = Table("", "stored", "again", "difference", title=f"{study} {taken.trial.id}")
     for name, value in again.items():
-        stored = taken.trial.metrics.get(name)  # the test set is asked after the last epoch alone
+        stored = taken.trial.metrics.get(name)  # test metrics exist after the last epoch only
         beside = ("", f"{value:.6f}", "")
         if stored is not None:
             beside = (f"{stored:.6f}", f"{value:.6f}", f"{value - stored:+.1e}")
@@ -77,7 +77,7 @@ def evaluate(
 
 
 def _look_here(named: str) -> None:
-    """Lets what the user names be imported from the current folder, as `python -m` does."""
+    """Makes modules in the current folder importable, like `python -m`, if the user names one."""
     if named and (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
 

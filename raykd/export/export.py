@@ -1,4 +1,4 @@
-"""A student out of the store: rebuilt, evaluated again, exported with a card of its making."""
+"""Rebuilds a student from a store, evaluates it again, and exports it with a model card."""
 
 import hashlib
 import json
@@ -24,22 +24,22 @@ from raykd.train.recipe import Recipe
 from raykd.train.restore import UNMAKEABLE, Restored, no_larger_than, restore
 
 FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "torch": "model.pt2"}
-"""What each format is called."""
+"""Name of the exported file by format."""
 _LARGEST_BATCH = 2**28
-"""Numbers in a batch of images: a store's sizes must not fill this machine."""
+"""Maximum number of values in a batch of images, so that sizes in a store can't fill the memory."""
 
 
 @dataclass(frozen=True)
 class StoredStudent:
-    """A trial with its network.
+    """A stored trial with its network.
 
     Attributes:
-        trial: As the store has it.
-        spec: What `study.json` says of its study.
-        teacher: The teacher's trial, if it is known.
-        make: Made the network before it had its weights: `function` and `arguments`.
-        model: The student after its last epoch, in eval mode, on the CPU.
-        weights: The bytes of the checkpoint.
+        trial: Trial as stored.
+        spec: Specification of its study, the content of `study.json`.
+        teacher: Trial of the teacher; None if unknown.
+        make: `function` and `arguments` of the call that creates the network without its weights.
+        model: Student after its last epoch, in eval mode; on the CPU until it is evaluated.
+        weights: Bytes of the checkpoint, a safetensors file.
     """
 
     trial: Trial
@@ -51,16 +51,17 @@ class StoredStudent:
 
 
 def take(root: str, study: str, trial: str | None = None, *, student: str = "") -> StoredStudent:
-    """Returns a trial's student after its last epoch; the best trial's by default.
+    """Returns a trial's student with its weights after the last epoch.
 
     Args:
-        root: The store, a folder or `s3://bucket/prefix`.
-        study: Its name there.
-        trial: Its name.
-        student: `module:function` that makes the network, where raykd's own does not.
+        root: Address of the store, a folder or `s3://bucket/prefix`.
+        study: Name of the study.
+        trial: Name of the trial; by default the best one.
+        student: `module:function` that creates the network, if it is not one of raykd's.
 
     Raises:
-        ValueError: There is no such trial, it has no checkpoint, or its network can't be made.
+        ValueError: The trial does not exist or has no checkpoint, the specification of the study
+            lacks something, or the network can't be created.
     """
     store = open_store(root)
     stored = store.study(study)
@@ -84,7 +85,7 @@ def take(root: str, study: str, trial: str | None = None, *, student: str = "") 
 
 
 def _check(spec: dict[str, Any], study: str) -> None:
-    """Checks what a store says of a study, as far as it is used here."""
+    """Checks the fields of a study's specification that evaluation and export use."""
     described = ("data", "teacher", "student", "method", "recipe", "versions")
     if lacking := [name for name in described if name not in spec]:
         raise ValueError(
@@ -107,7 +108,7 @@ def _check(spec: dict[str, Any], study: str) -> None:
 
 
 def _network(restored: Restored, weights: bytes, name: str) -> nn.Module:
-    """Makes a student of the bytes of its checkpoint, which is safetensors and nothing else."""
+    """Creates a student and loads the bytes of its checkpoint, which must be safetensors."""
     try:
         tensors = load(weights)
     except SafetensorError as error:
@@ -130,16 +131,19 @@ def _network(restored: Restored, weights: bytes, name: str) -> nn.Module:
 def evaluate_student(
     taken: StoredStudent, *, data: str = "", data_root: str | None = None, device: str | None = None
 ) -> dict[str, float]:
-    """Returns the metrics of the validation and test split, as the last epoch had them.
+    """Evaluates a student on the validation and test splits, in the precision of its study.
 
     Args:
-        taken: Whose.
-        data: `module:class` of the data, where it is not one of raykd's own.
-        data_root: The data's folder, where it is not the one of the study.
-        device: By default a GPU if there is one.
+        taken: Student to evaluate; its model is moved to the device.
+        data: `module:class` of the data, if they are not one of raykd's.
+        data_root: Folder of the data, if they have one.
+        device: Device of torch; by default the GPU if there is one, else the CPU.
+
+    Returns:
+        Metrics by name with the prefix of the split, such as `val_top1` and `test_loss`.
 
     Raises:
-        ValueError: The data are missing, or not those of the study.
+        ValueError: The data are missing, or differ from those of the study.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     opened = _open(taken, data, data_root, device)
@@ -155,16 +159,20 @@ def evaluate_student(
 
 
 def export(taken: StoredStudent, format: str, folder: str | Path) -> Path:
-    """Writes a student and its card into a new folder; returns the path of the student.
+    """Writes a student and its model card into a folder.
 
     Args:
-        taken: Whom.
-        format: `safetensors`: the weights; `onnx`, or `torch` for an archive of `torch.export`:
-            a program from images to logits for any batch size.
-        folder: Must be empty, or not there yet.
+        taken: Student to export.
+        format: `safetensors` for the weights alone, or `onnx` or `torch` (an archive of
+            `torch.export`) for a program that maps images to logits for any batch size.
+        folder: Folder for both files, which must be empty or not exist yet.
+
+    Returns:
+        The path of the exported file; the card is `README.md` beside it.
 
     Raises:
-        ValueError: The format is unknown or lacks its packages, or the folder is not empty.
+        ValueError: The format is unknown, its packages are not installed, or the folder is not
+            empty.
     """
     if format not in FILES:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FILES)}")
@@ -187,14 +195,18 @@ def export(taken: StoredStudent, format: str, folder: str | Path) -> Path:
 
 
 class Classifier(nn.Module):
-    """A raykd model that returns its logits alone."""
+    """Wraps a raykd model so that it returns only its logits.
+
+    Args:
+        model: Model whose output has an attribute `logits`.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """Returns the logits of normalised images."""
+        """Returns the logits (B, K) of normalised images (B, C, H, W)."""
         logits: Tensor = self.model(image).logits
         return logits
 

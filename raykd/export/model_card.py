@@ -1,6 +1,6 @@
-"""The model card of an exported student: what it is, what it can do and how it was made.
+"""Writes the model card of an exported student: its accuracy, its use and how it was made.
 
-Texts of the store are shown as what they are: none becomes Markdown, HTML or code.
+Texts from the store are escaped, so that none is interpreted as Markdown, HTML or code.
 """
 
 import re
@@ -18,15 +18,16 @@ def card(
     file: str,
     sha256: str,
 ) -> str:
-    """Returns the card as Markdown.
+    """Returns the model card as Markdown.
 
     Args:
-        trial: The student's.
-        spec: What `study.json` says of its study.
-        teacher: The teacher's trial, if it is known.
-        make: What makes the network, as `raykd.train.component.locate` says.
+        trial: Trial of the student.
+        spec: Specification of its study, the content of `study.json`.
+        teacher: Trial of the teacher; None if unknown.
+        make: `function` and `arguments` that create the network, as returned by
+            `raykd.train.component.locate`.
         file: Name of the exported file beside the card.
-        sha256: Of that file.
+        sha256: SHA-256 digest of that file in hexadecimal.
     """
     student, master = spec["student"].get("name"), spec["teacher"].get("model", {}).get("name")
     parts = [
@@ -98,7 +99,7 @@ def _use(data: dict[str, Any], make: dict[str, Any], file: str) -> str:
 
 
 def _imports(make: dict[str, Any]) -> list[str]:
-    """Returns the lines that import a factory and those among its arguments."""
+    """Returns the import lines of a factory and of the factories among its arguments."""
     module, _, name = make["function"].partition(":")
     nested = [value for value in make["arguments"].values() if isinstance(value, dict)]
     others = [line for value in nested for line in _imports(value)]
@@ -106,7 +107,7 @@ def _imports(make: dict[str, Any]) -> list[str]:
 
 
 def _arguments(make: dict[str, Any]) -> str:
-    """Returns a call's arguments; what made the network is declared, and its values are plain."""
+    """Returns the keyword arguments of a factory as Python code; their values are plain."""
     return ", ".join(f"{name}={_code(value)}" for name, value in make["arguments"].items())
 
 
@@ -149,13 +150,13 @@ def _cell(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A text of the store in one line, its punctuation escaped."""
+    """Returns a text of the store as one line, with the punctuation of Markdown escaped."""
     line = " ".join(printable(str(value)).split())
     return re.sub(r"[\\`*\[\]<>|~&$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", line)
 
 
 def _span(value: Any) -> str:
-    """A value of the store as code in one line, between more backticks than it has in a row."""
+    """Returns a value of the store as a one-line code span, fenced by enough backticks."""
     line = " ".join(printable(str(value)).split()).replace("|", r"\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if line.startswith("`") or line.endswith("`") or not line else ""
