@@ -1,1 +1,1 @@
-"""Training: one teacher pass and one data stream for a cohort of students. Knows nothing of Ray."""
+"""Training of a cohort: students that share one teacher pass and one data stream; without Ray."""

@@ -1,4 +1,4 @@
-"""Artefacts: what depends on a part of the configuration only is made once and shared."""
+"""Artefacts: tensors that depend on part of the configuration only, computed once and shared."""
 
 import hashlib
 import json
@@ -16,13 +16,14 @@ from raykd.store.records import from_json
 
 
 class Artefacts:
-    """Tensors under `<root>/artefacts/<kind>/<hash of what they depend on>/`.
+    """A cache of tensors under `<root>/artefacts/<kind>/<hash of their configuration>/`.
 
-    Two that make the same artefact at a time both get what the first one stored.
+    If two processes compute the same artefact at the same time, both return what the first one
+    stored.
 
     Args:
-        folder: The store's root.
-        shared: What every artefact of this user depends on, such as the teacher and the data.
+        folder: Root folder of the store.
+        shared: Configuration that is part of every artefact's, such as the teacher and the data.
     """
 
     def __init__(self, folder: Folder, shared: dict[str, Any] | None = None) -> None:
@@ -30,20 +31,25 @@ class Artefacts:
         self.shared = shared or {}
 
     def path(self, kind: str, config: dict[str, Any]) -> str:
-        """Where the artefact of this kind and configuration is stored, relative to the root."""
+        """Returns an artefact's folder relative to the root."""
         text = json.dumps({**self.shared, **config}, sort_keys=True, default=str)
         return f"artefacts/{kind}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def __call__(
         self, kind: str, config: dict[str, Any], make: Callable[[], dict[str, Tensor]], /
     ) -> dict[str, Tensor]:
-        """Returns the stored tensors, on the CPU; makes and stores them if they aren't there.
+        """Returns an artefact's tensors on the CPU; computes and stores them if they are missing.
 
-        What diverged while it was made is returned and not stored: its trials fail by it.
+        Tensors with values that are not finite are returned but not stored, so that the trials
+        that use them fail.
+
+        Args:
+            kind: Name of the kind of artefact, such as `teacher`.
+            config: JSON-serialisable configuration on which the tensors depend.
+            make: Computes the tensors, by name.
 
         Raises:
-            StoreError: What is stored isn't what was written: a part is missing, or its SHA-256
-                differs.
+            StoreError: The stored artefact is damaged: a part is missing, or its SHA-256 differs.
         """
         path = self.path(kind, config)
         record = f"{path}/artefact.json"

@@ -1,4 +1,4 @@
-"""How long an epoch takes, and how much of it the data."""
+"""Timing of an epoch: its wall time, its throughput and the time spent waiting for data."""
 
 import time
 from collections.abc import Iterator
@@ -10,14 +10,20 @@ from raykd.train import workers
 
 @dataclass
 class Clock:
-    """Wall time of an epoch and how much of it went by waiting for data."""
+    """Measures the wall time of an epoch and how much of it was spent waiting for data.
+
+    Attributes:
+        start: Value of `time.perf_counter` when the epoch began, in seconds.
+        waited: Seconds spent waiting for batches.
+        samples: Number of samples that this worker has received.
+    """
 
     start: float = 0.0
     waited: float = 0.0
     samples: int = 0
 
     def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yields the batches and keeps account."""
+        """Yields the batches unchanged, and measures the wait for each and counts its samples."""
         self.start = asked = time.perf_counter()
         for batch in batches:
             self.waited += time.perf_counter() - asked
@@ -26,7 +32,13 @@ class Clock:
             asked = time.perf_counter()
 
     def metrics(self, students: int) -> dict[str, float]:
-        """The epoch's times; called when the device has done its work."""
+        """Returns the epoch's times in seconds, and its throughput in images per second.
+
+        Call it after the device has finished its work: a GPU's kernels run asynchronously.
+
+        Args:
+            students: Number of students among which the epoch's time is divided evenly.
+        """
         seconds = time.perf_counter() - self.start
         return {
             "seconds": seconds,

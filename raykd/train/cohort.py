@@ -1,4 +1,4 @@
-"""A cohort: trials taught side by side, that can be killed after any epoch and goes on exactly."""
+"""Cohorts: trials that are trained side by side, and resume exactly after an interruption."""
 
 import io
 import pickle
@@ -22,7 +22,7 @@ from raykd.train.recipe import Recipe
 from raykd.train.student import Student, Wrap
 from raykd.train.teacher import Teacher
 
-_UNREADABLE = (
+_UNREADABLE = (  # what `torch.load` and the checks raise for a damaged checkpoint
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -30,19 +30,20 @@ _UNREADABLE = (
     AttributeError,
     TypeError,
 )
-_KEYS = {"epoch", "step", "rows", "students", "best"}  # of a checkpoint
+_CHECKPOINT_KEYS = {"epoch", "step", "rows", "students", "best"}  # those that can't be missing
 
 
 @dataclass(frozen=True)
 class Member:
-    """A trial as its cohort sees it.
+    """The settings with which a cohort trains one of its trials.
 
     Attributes:
-        trial: Its name.
-        method: Makes the method from the shapes of student and teacher.
+        trial: Name of the trial.
+        method: Factory of the method; gets one output of the student and one of the teacher, whose
+            shapes it may use.
         overrides: Optimizer arguments that the trial sets.
-        seed: Of the initial weights and of dropout.
-        exempt: Whether halving leaves it alone, as it does the references.
+        seed: Seed of the initial weights and of dropout.
+        exempt: True for a trial that halving never drops, such as a reference.
     """
 
     trial: str
@@ -54,36 +55,42 @@ class Member:
 
 @dataclass(frozen=True)
 class Objective:
-    """What the trials are compared by: a metric of the validation split."""
+    """The metric by which trials and epochs are compared.
+
+    Attributes:
+        metric: Name of a metric in `Row.metrics`, usually one of the validation split.
+        mode: `max` if higher values are better, `min` if lower values are.
+    """
 
     metric: str = "val_top1"
     mode: str = "max"
 
     def score(self, row: Row) -> float:
-        """The metric's value with its sign such that higher is better."""
+        """Returns a row's value of the metric, negated for `min`: higher is always better."""
         return row.metrics[self.metric] * (1 if self.mode == "max" else -1)
 
 
 @dataclass
 class Cohort:
-    """Students with one teacher and one data stream.
+    """Trains students that share one teacher and one data stream, and stores checkpoints.
 
     Args:
-        name: Stable: a cohort of the same name continues from the checkpoints of the last one.
-        members: Its trials.
-        student: Makes a student's network.
-        teacher: Frozen; None to learn from labels alone.
-        data: On the device.
-        recipe: How the students are optimised.
-        folder: Of the study's checkpoints.
-        artefact: Keeps what methods need from earlier stages.
-        device: Where all of it lives.
-        objective: Decides the best epoch and what halving drops.
-        halving: When and how many students are dropped, if any.
-        rank: Number of this worker; worker 0 alone writes.
-        wrap: Joins the workers' gradients.
-        preempted: Whether this machine is about to be taken away: then the cohort stores a
-            checkpoint at once, in mid-epoch. Asked after each batch; all workers must say the same.
+        name: Name of the cohort. A cohort continues from the checkpoints of its name, if any.
+        members: Trials of the cohort.
+        student: Factory of a student's network.
+        teacher: Frozen teacher; None to learn from labels alone.
+        data: Data set, whose batches are on the device.
+        recipe: Optimizer, schedule and number of epochs of the students.
+        folder: Folder of the study's checkpoints.
+        artefact: Store of the tensors that methods need from earlier stages.
+        device: Device of the students, the teacher and the batches.
+        objective: Metric that decides the best epoch and which students halving drops.
+        halving: Rule that drops the worst students early; None drops none.
+        rank: Number of this worker, from 0; worker 0 alone writes weights and checkpoints.
+        wrap: Function that makes a module average its gradients over the workers.
+        preempted: Callback that returns True if this machine is about to be taken away: then the
+            cohort stores a checkpoint at once, in mid-epoch. It is called after each batch and
+            must return the same on all workers.
     """
 
     name: str
@@ -102,10 +109,15 @@ class Cohort:
     preempted: Callable[[], bool] = lambda: False
 
     def run(self) -> Iterator[list[Row]]:
-        """Yields the rows of each epoch after all that it needs to go on from there is stored.
+        """Trains the cohort; yields the rows of each epoch once its checkpoint is stored.
 
-        A continued cohort first yields the rows of the epochs that were done before: whoever
-        records them may have been killed between the checkpoint and the record.
+        A resumed cohort first yields the rows of the epochs that are in its checkpoint: the
+        process that records them may have been killed after the checkpoint and before the record.
+
+        Raises:
+            StoreError: The newest checkpoint is damaged or is no checkpoint of a cohort.
+            RestartError: A trial failed such that the others have to be started again.
+            RuntimeError: The students don't fit the GPU together, or the teacher has changed.
         """
         state = self._newest()
         history = [Row(**row) for row in state.get("rows", [])]
@@ -142,7 +154,7 @@ class Cohort:
                 yield rows
 
     def _enrol(self, guard: Guard, ended: set[str]) -> None:
-        """Makes the students of the trials that have not ended, ready to be trained."""
+        """Creates the students of the trials that have not ended, and prepares their methods."""
         example = torch.zeros(2, *self.data.shape, device=self.device)
         t = None
         if self.teacher:
@@ -173,7 +185,7 @@ class Cohort:
                 guard.students.append(student)
 
     def _judge(self, rows: list[Row]) -> list[Row]:
-        """Says which trials end with this epoch, and how."""
+        """Marks the rows of the trials that end with this epoch as completed or pruned."""
         if rows[0].epoch == self.recipe.epochs:
             return [replace(r, state="COMPLETE") if r.state == "RUNNING" else r for r in rows]
         if not self.halving:
@@ -190,9 +202,10 @@ class Cohort:
     def _keep_best(
         self, students: list[Student], rows: list[Row], best: dict[str, dict[str, Any]]
     ) -> None:
-        at = {row.trial: row for row in rows}
+        """Keeps the weights of each student whose score in this epoch is its best so far."""
+        row_of = {row.trial: row for row in rows}
         for student in students:
-            row = at[student.trial]
+            row = row_of[student.trial]
             score = self.objective.score(row)
             known = best.get(row.trial)
             if row.state != "FAIL" and (known is None or score > known["score"]):
@@ -201,9 +214,9 @@ class Cohort:
     def _leave(
         self, students: list[Student], rows: list[Row], best: dict[str, dict[str, Any]]
     ) -> None:
-        """Stores the weights of those who are done and takes them out of the list.
+        """Stores the weights of the students whose trials have ended and removes them.
 
-        An exception may have come in the middle of a step: then there are none.
+        A trial that ended with an exception stores none: it may have come in mid-step.
         """
         by_name = {student.trial: student for student in students}
         for row in rows:
@@ -226,6 +239,15 @@ class Cohort:
         epoch: int,
         step: int = 0,
     ) -> None:
+        """Writes a checkpoint (worker 0 only) and deletes all but the newest two.
+
+        Args:
+            guard: Holds the students in training and the failures that no row has reported.
+            history: Rows of all epochs so far.
+            best: Score and weights of each student's best epoch, by trial name.
+            epoch: Number of epochs done.
+            step: Number of batches done of the next epoch.
+        """
         if self.rank != 0:
             return
         state = {
@@ -238,19 +260,19 @@ class Cohort:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        place = f"{epoch:05d}" + (f"s{step:08d}" if step else "")  # sorts after the epoch's own
+        place = f"{epoch:05d}" + (f"s{step:08d}" if step else "")  # sorts after the epoch's end
         self.folder.write(f"{self.name}/{place}.pt", buffer.getvalue())
         self.folder.delete(*self._checkpoints()[:-2])
 
     def _newest(self) -> dict[str, Any]:
-        """The newest checkpoint of this cohort, or nothing; workers all take the same."""
+        """Returns the newest checkpoint, the same one on all workers; empty if there is none."""
         newest = workers.agree(max(self._checkpoints(), default=""))
         if not newest:
             return {}
         data = self.folder.read(newest)
-        try:  # tensors and plain values alone: no code of a bucket runs
+        try:  # tensors and plain values only: a checkpoint must not run code
             state = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
-            whole = state.keys() >= _KEYS and 0 <= state["epoch"] <= self.recipe.epochs
+            whole = state.keys() >= _CHECKPOINT_KEYS and 0 <= state["epoch"] <= self.recipe.epochs
         except torch.OutOfMemoryError:
             raise
         except _UNREADABLE as error:
@@ -265,7 +287,7 @@ class Cohort:
         return state  # type: ignore[no-any-return]
 
     def _checkpoints(self) -> list[str]:
-        """Paths of this cohort's checkpoints, the newest last."""
+        """Returns the paths of this cohort's checkpoints, the newest last."""
         return [path for path in self.folder.list(self.name) if path.endswith(".pt")]
 
 

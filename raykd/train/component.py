@@ -1,4 +1,4 @@
-"""The callables that a user gives (classes, functions, partials): looked into, and as JSON."""
+"""Inspects the classes, functions and partials that a user gives; describes them as JSON."""
 
 import inspect
 import re
@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")})
-"""Folders whose modules are known by the same name everywhere."""
+"""Folders of installed packages, whose modules have the same import name on every machine."""
 PLAIN = int | float | str | bool | None
+"""Types of values that JSON holds as they are."""
 JOB_COPY = re.compile(r"(^|(?<=['\"]))/[^'\"]*/runtime_resources/working_dir_files/[^/'\"]+/")
-"""Where Ray unpacks the working directory of a job: another folder after each change of a file."""
+"""Prefix of a path in a Ray job's copy of its working directory.
+
+Ray unpacks it into another folder after each change of a file, so `described` removes the prefix.
+"""
 
 
 @dataclass(frozen=True)
 class Component:
-    """A factory that the user gave, looked into once.
+    """A factory that the user gave, split into its function and its bound arguments.
 
     Attributes:
-        function: The class or function behind any `functools.partial`s.
-        bound: The arguments that the partials have bound, by name; the outermost wins.
+        function: Class or function behind any `functools.partial`s.
+        bound: Arguments that the partials have bound, by name; the outermost partial wins.
     """
 
     function: Callable[..., Any]
@@ -31,7 +35,7 @@ class Component:
 
     @classmethod
     def of(cls, given: Callable[..., Any]) -> "Component":
-        """Looks into a class, a function or a partial of one.
+        """Inspects a class, a function or a (nested) partial of one.
 
         Raises:
             TypeError: A partial has bound positional arguments that the function does not take.
@@ -47,12 +51,12 @@ class Component:
 
     @cached_property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """The parameters of the function, bound ones among them."""
+        """Parameters of the function by name, including the bound ones."""
         return inspect.signature(self.function).parameters
 
     @property
     def name(self) -> str:
-        """The name of the class or function."""
+        """Name of the class or function."""
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def accepts(self, name: str) -> bool:
@@ -67,13 +71,14 @@ class Component:
 
 
 def describe(function: Callable[..., Any]) -> dict[str, Any]:
-    """The name of a function or class, its module, and the arguments that a `partial` has bound.
+    """Returns a function's or class's name, module and `partial`-bound arguments as JSON.
 
-    The same description means the same result as long as the code is the same; the commit is
-    recorded beside it.
+    The description is part of a study's identity: equal descriptions mean equal results as long as
+    the code is the same. The commit of the code is recorded separately.
 
     Raises:
-        ValueError: It is, or is bound to, something that can't be told from others like it.
+        ValueError: The function has no name of its own (a lambda), or a bound argument has no
+            `repr` that shows its contents.
     """
     component = Component.of(function)
     function, arguments = component.function, component.bound
@@ -88,11 +93,11 @@ def describe(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _home(function: Callable[..., Any]) -> str:
-    """Returns where a function or class lives, the same however its file came to be loaded.
+    """Returns a module name that does not depend on how the function's file was loaded.
 
-    That is its room for raykd's own (`raykd.models`), so that a file may move within it; the
-    file's name for a script, whether it was started, imported, or imported from a package; and
-    `notebook` for what a notebook's cells define.
+    For raykd's own code this is the package (`raykd.models`), so that a definition may move to
+    another file in it; for an installed package the full module name; for a script its file name,
+    whether it was run or imported; and `notebook` for definitions in a notebook's cells.
     """
     module = function.__module__
     if module.partition(".")[0] == "raykd":
@@ -104,7 +109,7 @@ def _home(function: Callable[..., Any]) -> str:
 
 
 def locate(function: Callable[..., Any]) -> dict[str, Any]:
-    """Where a function or class is, `module:name`, and its bound arguments, for `restore`."""
+    """Returns a function's or class's `module:name` and bound arguments, for `restore`."""
     component = Component.of(function)
     function, arguments = component.function, component.bound
     name = getattr(function, "__qualname__", type(function).__qualname__)
@@ -114,7 +119,13 @@ def locate(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def described(value: Any) -> Any:
-    """A value as JSON, which says what the same numbers need; see `describe`."""
+    """Returns a bound argument as JSON for a description; see `describe`.
+
+    Values that are neither plain nor callable are described by their `repr`.
+
+    Raises:
+        ValueError: The `repr` shows the value's address in memory instead of its contents.
+    """
     if inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, partial):
         return describe(value)
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Accuracy and cross-entropy of students on a split, one pass over the data for all of them."""
+"""Evaluation: accuracy and cross-entropy of several models in one pass over a split."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,21 +22,21 @@ def evaluate(
 ) -> list[dict[str, float]]:
     """Evaluates each model on the same batches, in eval mode.
 
-    Where several workers run, each gives its share of the batches and all get the whole result.
+    With several workers, each evaluates its own part of the batches; all return the whole result.
 
     Args:
-        models: In any mode; they are left in eval mode.
-        batches: What to evaluate on.
-        autocast: Whether the models run in bfloat16.
-        guard: Surrounds the work of the model at a position, and may keep an exception of it from
-            the others; what is returned of that model means nothing then.
+        models: Models to evaluate, in any mode; they are left in eval mode.
+        batches: Batches of the split; of this worker's part of it with several workers.
+        autocast: True to run the models in bfloat16.
+        guard: Context manager around each forward pass, made from the model's position in
+            `models`. If it suppresses an exception, that model's result is meaningless.
 
     Returns:
-        For each model `top1` and `top5` (accuracies in [0, 1]; `top5` counts the best of five, or
-        of all classes where there are fewer) and `loss` (cross-entropy in nats).
+        For each model `top1` and `top5` (accuracies in [0, 1]; `top5` is over all classes if there
+        are fewer than five) and `loss` (mean cross-entropy in nats).
 
     Raises:
-        ValueError: There are no samples at all.
+        ValueError: The split has no samples.
     """
     for model in models:
         model.eval()
@@ -58,7 +58,7 @@ def evaluate(
 
 
 def _counts(model: nn.Module, batch: Batch, autocast: bool) -> Float[Tensor, "3"]:
-    """Samples whose class is named first, or among the first five, and the summed loss."""
+    """Returns a batch's number of top-1 hits, number of top-5 hits and summed loss, in float64."""
     with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=autocast):
         logits = model(batch.input).logits
     logits = logits.float()

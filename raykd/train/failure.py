@@ -1,4 +1,4 @@
-"""Failures: whose fault an exception is, its reason in one line, and what becomes of the trial."""
+"""Failures: classifies exceptions, puts them in one line, and fails the trial that caused one."""
 
 import json
 import re
@@ -18,29 +18,34 @@ from raykd.train.student import Student
 
 _RAYKD = str(Path(__file__).parents[1])
 _LIBRARIES = (*(sysconfig.get_paths()[name] for name in ("purelib", "platlib", "stdlib")), "<")
-_OF_GPU = re.compile(r"CUDA error|CUBLAS_STATUS|cuDNN error")
-_HARDWARE = re.compile(r"ECC|NVLink|unavailable|busy|unknown error|initialization|no CUDA-capable")
-_MACHINE = re.compile(
+_GPU_ERROR = re.compile(r"CUDA error|CUBLAS_STATUS|cuDNN error")
+_GPU_HARDWARE = re.compile(
+    r"ECC|NVLink|unavailable|busy|unknown error|initialization|no CUDA-capable"
+)
+_TRANSIENT = re.compile(  # errors of the network, of other processes, and of the machine's memory
     r"gloo|NCCL|Connection (closed|reset) by peer|DataLoader worker \(pid"
     r"|enforce fail at .*alloc|DefaultCPUAllocator",
     re.IGNORECASE,
 )
-_LONGEST = 300  # characters of an exception's own text; some of torch's fill a screen
+_LONGEST_TEXT = 300  # characters kept of an exception's text; some of torch's fill a screen
 
 
 class RestartError(RuntimeError):
-    """The cohort can't go on in this process; started again, it leaves out who failed."""
+    """The cohort cannot continue in this process and has to be started again.
+
+    The failed trial is recorded, so that the restarted cohort leaves it out.
+    """
 
 
 def reason(error: BaseException) -> str:
-    """Returns an exception's kind, text and place in one line.
+    """Returns an exception's type, text and source line as one line of text.
 
-    The place is the innermost line outside of raykd and of installed packages; where there is none,
-    the innermost one outside of raykd and torch, or else raykd's own.
+    The source line is the innermost frame outside of raykd and of installed packages; if there is
+    none, the innermost frame outside of raykd and torch; if there is none either, raykd's own.
     """
     text = " ".join("".join(traceback.format_exception_only(error)).split())
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}…"
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}…"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((_RAYKD, "<"))]
     user = [frame for frame in own if not frame.filename.startswith(_LIBRARIES)]
@@ -53,24 +58,24 @@ def reason(error: BaseException) -> str:
 
 
 def of_gpu(error: BaseException) -> bool:
-    """Says whether it is an error after which a process can't use its GPU any more."""
+    """Returns True for an error of the GPU after which the process can't use it any more."""
     return isinstance(error, torch.AcceleratorError) or (
         isinstance(error, RuntimeError)
         and not isinstance(error, torch.OutOfMemoryError)
-        and bool(_OF_GPU.search(str(error)))
+        and bool(_GPU_ERROR.search(str(error)))
     )
 
 
 def of_machine(error: BaseException) -> bool:
-    """Says whether the same may succeed on another try: network, storage, processes, GPU.
+    """Returns True for an error that a retry may not meet: network, storage, processes or GPU.
 
-    So may an allocation in the machine's own memory, which other processes fill as well. Everything
-    else is raised by the code that runs, and would be raised again.
+    This includes failed allocations in the machine's memory, which other processes fill as well.
+    Every other error comes from the code that runs, which would raise it again.
     """
-    passing = (UnavailableError, DistError, ConnectionError, TimeoutError, MemoryError)
-    if isinstance(error, passing) or type(error) is OSError or of_gpu(error):
+    transient = (UnavailableError, DistError, ConnectionError, TimeoutError, MemoryError)
+    if isinstance(error, transient) or type(error) is OSError or of_gpu(error):
         return True
-    if isinstance(error, RuntimeError) and _MACHINE.search(str(error)):
+    if isinstance(error, RuntimeError) and _TRANSIENT.search(str(error)):
         return True
     return error.__cause__ is not None and of_machine(error.__cause__)
 
@@ -80,22 +85,24 @@ def _on_gpu(device: torch.device | None) -> bool:
 
 
 class Guard:
-    """Fails the trial whose own code raises an exception, and lets the others go on.
+    """Fails the trial whose own code raises an exception, and lets the other trials continue.
 
-    Alone, a worker goes on at once. Of several workers the others wait for this one's gradients,
-    and after an error of the GPU the process is of no use: there the failure is stored, and the
-    cohort started again, from its last checkpoint, without the trial.
+    A single worker continues at once. With several workers the others wait for this one's
+    gradients, and after an error of the GPU the process can't use it any more: in both cases the
+    failure is stored and `RestartError` raised, so that the cohort starts again from its last
+    checkpoint without the trial.
 
-    Errors of a GPU come late, often to an innocent trial. The first one blames nobody: the cohort
-    is started again and from then on waits for the GPU after each student's work.
+    Errors of a GPU are reported late, often during the work of another trial. So the first one
+    fails no trial: the cohort is started again and from then on synchronises with the GPU after
+    each student's work, so that an error appears in the trial that caused it.
 
     Args:
-        students: Those in training; who fails is taken out of the list.
-        folder: Where the cohort's checkpoints are.
-        device: Where the students live.
+        students: Students in training; a student that fails is removed from this list.
+        folder: Folder of the cohort's checkpoints; None stores no failures.
+        device: Device of the students.
 
     Attributes:
-        reasons: Why trials failed, by name, as long as no row tells it.
+        reasons: Reasons of the failed trials that no row has reported yet, by trial name.
     """
 
     def __init__(
@@ -107,24 +114,27 @@ class Guard:
         self.students, self.folder, self.device = students, folder, device
         self.reasons: dict[str, str] = {}
         if folder:
-            for path, told in sorted(folder.read_all(folder.list("failed")).items()):
-                self.reasons[Path(path).stem] = json.loads(told)
+            for path, stored in sorted(folder.read_all(folder.list("failed")).items()):
+                self.reasons[Path(path).stem] = json.loads(stored)
             self.reasons = workers.agree(self.reasons)
         self._careful = _on_gpu(device) and folder is not None and folder.exists("careful")
 
     @contextmanager
     def __call__(self, trial: str) -> Iterator[None]:
-        """Runs a trial's code; an exception of it goes no further where the others can go on."""
+        """Runs a trial's code; catches its exceptions if the other trials can continue."""
         try:
             yield
             if self._careful:
                 torch.cuda.synchronize(self.device)
-        except Exception as error:  # the trial's code is a user's, and may raise anything
+        except Exception as error:  # a trial runs the user's code, which may raise anything
             self._fail(trial, error)
 
     @contextmanager
     def gpu_watched(self) -> Iterator[None]:
-        """Makes the cohort careful after an error of the GPU that came outside of a trial."""
+        """Runs code outside of trials; after a GPU error in it, the next start is a careful one.
+
+        A careful start synchronises with the GPU after each student's work (see the class).
+        """
         try:
             yield
         except RuntimeError as error:
@@ -133,7 +143,7 @@ class Guard:
             raise
 
     def take(self) -> dict[str, str]:
-        """Returns the reasons that no row has told yet, and forgets them."""
+        """Returns the reasons that no row has reported yet, by trial name, and clears them."""
         taken, self.reasons = self.reasons, {}
         return taken
 
@@ -144,7 +154,7 @@ class Guard:
                 f"the GPU has no room for these {len(others) + 1} students at a time; take a GPU"
                 " with more memory, or run the study under another name with a smaller cohort"
             ) from error
-        blamed = self._careful and not _HARDWARE.search(str(error))
+        blamed = self._careful and not _GPU_HARDWARE.search(str(error))
         if of_gpu(error) and not blamed:
             self._be_careful()
             raise error

@@ -1,4 +1,4 @@
-"""Successive halving inside a cohort: all its students are at the same epoch, so it is exact."""
+"""Successive halving inside a cohort, synchronous because all students are at the same epoch."""
 
 import math
 from collections.abc import Mapping
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Halving:
-    """After each rung the worst students are dropped.
+    """Drops the worst students of a cohort after certain epochs, called rungs.
 
-    A step schedule reshuffles the order at each decay of the learning rate, so a rung before the
-    last decay ranks by something else than the final accuracy; put the rungs after it, or use a
-    smooth schedule.
+    A step schedule changes the ranking of students at each decay of the learning rate, so that a
+    rung before the last decay says little of the final accuracy. Put the rungs after the last
+    decay, or use a smooth schedule.
 
     Args:
-        rungs: Epochs (counted from 1) after which students are dropped.
-        keep: Share of the students that goes on after a rung, rounded up; in (0, 1).
+        rungs: Numbers of the epochs, from 1, after which students are dropped.
+        keep: Fraction of the students that continues after a rung, in (0, 1); the number is
+            rounded up.
     """
 
     rungs: tuple[int, ...]
@@ -28,12 +29,12 @@ class Halving:
             raise ValueError(f"rungs are {self.rungs}; they must be different epochs from 1")
 
     def drop(self, epoch: int, scores: Mapping[str, float]) -> list[str]:
-        """Names the students to drop after `epoch`.
+        """Returns the names of the students to drop after `epoch`; empty if it is no rung.
 
         Args:
-            epoch: The epoch that has just ended, counted from 1.
-            scores: The objective of each student that may be dropped; higher is better. Equal
-                scores are kept in the mapping's order.
+            epoch: Number of the epoch that has just ended, from 1.
+            scores: Score of each student that may be dropped, by name; higher is better. Of equal
+                scores, those that come first in the mapping are kept.
         """
         if epoch not in self.rungs:
             return []

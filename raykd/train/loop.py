@@ -1,4 +1,4 @@
-"""The loop: every batch goes through the teacher once and then through each student."""
+"""The training loop: each batch goes through the teacher once, then through every student."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,19 +17,19 @@ from raykd.train.teacher import Teacher
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of a trial after an epoch.
+    """The metrics and the state of a trial after an epoch.
 
     Attributes:
-        trial: Its name.
-        epoch: Counted from 1.
+        trial: Name of the trial.
+        epoch: Number of the epoch, from 1.
         metrics: Accuracies in [0, 1], cross-entropies in nats, `loss_<term>` as weighted in the
-            loss, `lr` of the epoch's last step, `seconds` of wall time that the cohort took for
-            the epoch, `share_seconds` of it for this student, `data_wait_seconds` in them,
+            loss, `lr` of the epoch's last step, the cohort's wall time `seconds`, this student's
+            part of it `share_seconds`, the wait for data in it `data_wait_seconds`,
             `images_per_second` over all workers, `worker_batch` (each worker's samples of a batch,
-            which relational losses depend on), `params`, and the facts of its method. The test
-            set's are there after the last epoch. Empty where an exception ended the epoch.
-        state: `RUNNING`, or how the trial ended with this epoch: `COMPLETE`, `PRUNED`, `FAIL`.
-        reason: Why it ended, where that needs saying.
+            which relational losses depend on), `params`, and the facts of the method. Those of
+            the test set follow the last epoch only. Empty if an exception ended the epoch.
+        state: `RUNNING`, or the state in which the trial ended: `COMPLETE`, `PRUNED` or `FAIL`.
+        reason: Reason why the trial was pruned or failed; otherwise empty.
     """
 
     trial: str
@@ -49,20 +49,20 @@ def fit(
     after: Callable[[int, int], None] = lambda epoch, step: None,
     guard: Guard | None = None,
 ) -> Iterator[list[Row]]:
-    """Trains `students` side by side; yields one row a student after each epoch.
+    """Trains `students` side by side; yields one row per student after each epoch.
 
-    A student that is taken out of the list between two epochs is not trained any further. What
-    one student does changes nothing for the others: not its presence, its divergence or failure.
+    A student that is removed from the list between two epochs is not trained any further. No
+    student affects the numbers of another: not by its presence, its divergence or its failure.
 
     Args:
-        students: In training; all see the same batches.
-        teacher: Asked once a batch; None when the students learn from labels alone.
-        data: The stream of batches and the splits to evaluate on.
-        epochs: Epochs in all.
-        start: Epochs done before, by the same students with the same data.
-        step: Batches of the next epoch that they learned from as well.
-        after: Called after each batch with the epochs done and the batches of the current one.
-        guard: Takes a student out of the list whose own code raises an exception.
+        students: Students to train; all see the same batches.
+        teacher: Network that runs once per batch; None if the students learn from labels alone.
+        data: Data set: the stream of training batches and the splits to evaluate on.
+        epochs: Total number of epochs.
+        start: Number of epochs for which these students were trained before, on the same data.
+        step: Number of batches of the next epoch on which they were trained as well.
+        after: Callback after each batch; gets the epochs done and the current epoch's batches.
+        guard: Guard that removes a student whose own code raises an exception from the list.
     """
     guard = guard or Guard(students)
     for epoch in range(start, epochs):
@@ -88,7 +88,7 @@ def fit(
 
 
 def _weight(batch: Batch, data: Data, step: int) -> float:
-    """This worker's share of the batch over the mean share."""
+    """Returns the size of this worker's part of the batch, divided by the workers' mean size."""
     if workers.world() == 1:
         return 1.0
     whole = min(data.batch_size, len(data) - step * data.batch_size)
@@ -96,7 +96,7 @@ def _weight(batch: Batch, data: Data, step: int) -> float:
 
 
 def _trained(student: Student) -> dict[str, float]:
-    """Resources over the samples of the epoch, of all workers; the first wait for the device."""
+    """Averages the training metrics over the epoch's samples of all workers; waits for the GPU."""
     sums = torch.stack([student.sums[name] for name in sorted(student.sums)])
     workers.add_up(sums)
     values = dict(zip(sorted(student.sums), sums.tolist(), strict=True))
@@ -108,7 +108,7 @@ def _trained(student: Student) -> dict[str, float]:
 
 
 def _rows(guard: Guard, data: Data, clock: Clock, epoch: int, *, last: bool) -> list[Row]:
-    """What the epoch says of each student, and of those who failed in it."""
+    """Returns the epoch's row of each student, and of each trial that failed in it."""
     metrics: dict[str, dict[str, float]] = {}
     for student in list(guard.students):
         with guard(student.trial):
@@ -123,7 +123,7 @@ def _rows(guard: Guard, data: Data, clock: Clock, epoch: int, *, last: bool) -> 
 
 
 def _tested(guard: Guard, data: Data, *, last: bool) -> dict[str, dict[str, float]]:
-    """The validation split's metrics, and after the last epoch the test set's, for the record."""
+    """Evaluates on the validation split and, after the last epoch, on the test set (recorded)."""
     trials, models = zip(*((s.trial, s.model) for s in guard.students), strict=True)
     for model in models:
         workers.share_buffers(model)

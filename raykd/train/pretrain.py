@@ -1,4 +1,4 @@
-"""Where a teacher comes from: given weights, or a training of its own that is done once."""
+"""Sources of a teacher: weights from a file or factory, or a training that is done once."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,21 +20,22 @@ from raykd.train.recipe import Recipe
 
 
 class TeacherError(RuntimeError):
-    """The teacher can't be had; the text says why."""
+    """The teacher could not be trained; the message says why."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """How to get a teacher.
+    """Loads a teacher from given weights, or trains and stores it.
 
     Args:
-        make: Makes the network, already trained where `pretrained` says so.
-        data: What it was or is trained on, as `Data.describe` says.
-        recipe: How it is trained, where it has to be.
-        weights: A file with its weights: a path or `s3://`; see `raykd.models.weights`.
-        sha256: What that file's SHA-256 must be.
-        pretrained: Whether `make` returns a trained network, as torchvision's factories do.
-        seed: Of the training.
+        make: Factory of the network, which is already trained if `pretrained` is True.
+        data: Description of the data that the teacher is trained on, from `Data.describe`.
+        recipe: Recipe to train the teacher with if it has no given weights.
+        weights: Location of a file with the weights, a path or an `s3://` address; see
+            `raykd.models.weights`.
+        sha256: SHA-256 that the file must have, in hex; None accepts any file.
+        pretrained: True if `make` returns a trained network, as torchvision's factories can.
+        seed: Seed of the training.
     """
 
     make: Callable[[], nn.Module]
@@ -47,11 +48,11 @@ class Source:
 
     @property
     def trained_here(self) -> bool:
-        """Whether raykd trains this teacher itself."""
+        """True if raykd trains this teacher itself."""
         return self.weights is None and not self.pretrained
 
     def key(self) -> dict[str, Any]:
-        """What the trained weights depend on."""
+        """Returns all that the trained weights depend on, which identifies them in the store."""
         recipe = self.recipe.describe()
         return {
             "model": describe(self.make),
@@ -61,17 +62,17 @@ class Source:
         }
 
     def ready(self, folder: Folder) -> bool:
-        """Whether there is nothing left to train."""
+        """Returns True if there is nothing to train: weights are given, or are already stored."""
         path = Artefacts(folder).path("teacher", self.key())
         return not self.trained_here or folder.exists(f"{path}/artefact.json")
 
     def train(self, folder: Folder, data: Data, device: torch.device) -> Iterator[Row]:
-        """Trains the teacher and stores it; yields a row after each epoch.
+        """Trains the teacher and stores its weights; yields a row after each epoch.
 
-        A training that was killed goes on from its last epoch.
+        A training that was interrupted continues from its last checkpoint.
 
         Raises:
-            TeacherError: It diverged, or the network or the optimizer raised an exception.
+            TeacherError: The training diverged, or the network or optimizer raised an exception.
         """
         artefacts = Artefacts(folder)
         path = artefacts.path("teacher", self.key())
@@ -105,7 +106,8 @@ class Source:
         """Returns the trained teacher, on the CPU.
 
         Raises:
-            ValueError: The weights don't fit the network, or aren't the expected file.
+            ValueError: The given weights don't fit the network, or aren't the expected file.
+            StoreError: The stored weights don't fit the network.
         """
         model = self.make()
         if self.weights is not None:
@@ -125,7 +127,11 @@ class Source:
 
 
 def record(model: nn.Module, data: Data) -> dict[str, float]:
-    """What a teacher can do: its accuracy on validation and test split, and its size."""
+    """Returns a teacher's metrics for the record.
+
+    These are those of `evaluate` with the prefixes `val_` and `test_`, for the two splits, and
+    `params`, its number of parameters.
+    """
     [val] = evaluate([model], data.validation())
     [test] = evaluate([model], data.test())
     return {

@@ -1,4 +1,4 @@
-"""How a student is optimised: everything but the data, the networks and the method."""
+"""Recipes: the optimizer, learning rate schedule and number of epochs that train a student."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -21,28 +21,34 @@ from torch.optim.lr_scheduler import (
 from raykd.train.component import describe
 
 SCHEDULES = ("milestones", "cosine", "onecycle", "constant")
+"""Names of the learning rate schedules; `Recipe` says what each of them does."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An optimizer, a schedule and a number of epochs; each student gets its own of each.
+    """Settings of a training run: all but the data, the networks and the method.
+
+    Each student gets an optimizer and a schedule of its own.
 
     Args:
-        epochs: Passes over the training split.
-        optimizer: Called with the parameters to train.
-        schedule: `milestones` multiplies the learning rate by `decay` after each of the epochs
-            `milestones`; `cosine` brings it to 0; `onecycle` is torch's, with the optimizer's
-            learning rate as its peak and its momentum as it is; `constant` leaves it.
-        milestones: Epochs after which the rate decays: with 150, epoch 151 is the first at the
-            new rate.
-        decay: Factor at a milestone.
-        warmup: Epochs of linear growth from 0 before the schedule takes over.
-        clip: Largest gradient norm of a student, or None.
-        accumulate: Parts that a batch is cut into, each with a backward pass of its own, for one
-            optimizer step. Relational losses and batch norm see a part at a time.
-        precision: `bfloat16` runs the networks under autocast; losses are float32 in any case.
-            By default bfloat16 on a GPU and float32 on a CPU.
-        compile: Whether the networks go through `torch.compile`.
+        epochs: Number of passes over the training split.
+        optimizer: Optimizer factory; called with the list of parameters to train.
+        schedule: Name of the learning rate schedule. `milestones` multiplies the learning rate by
+            `decay` after each of the epochs in `milestones`; `cosine` anneals it to 0; `onecycle`
+            is torch's `OneCycleLR` with the optimizer's learning rate as its peak and a constant
+            momentum; `constant` keeps it.
+        milestones: Epochs after which the learning rate decays. With 150, epoch 151 is the first
+            at the new rate.
+        decay: Factor by which a milestone multiplies the learning rate.
+        warmup: Number of epochs in which the learning rate grows linearly from 0 before the
+            schedule takes over.
+        clip: Largest norm of a student's gradient; None does not clip it.
+        accumulate: Number of parts into which a batch is cut for one optimizer step; each part
+            has a forward and a backward pass of its own. Relational losses and batch norm see
+            one part at a time.
+        precision: `bfloat16` runs the networks under autocast, `float32` does not; losses are
+            float32 in any case. None means bfloat16 on a GPU and float32 on a CPU.
+        compile: True to compile the networks with `torch.compile`.
     """
 
     epochs: int
@@ -91,7 +97,7 @@ class Recipe:
             raise ValueError(f"accumulate is {self.accumulate}; a batch has at least one part")
 
     def tunable(self) -> set[str]:
-        """Names of the optimizer's arguments, which a study may search beside the method's."""
+        """Returns the optimizer arguments that a study may search beside the method's."""
         function = self.optimizer
         while isinstance(function, partial):
             function = function.func
@@ -99,12 +105,12 @@ class Recipe:
         return {name for name in parameters if name not in ("foreach", "fused", "args", "kwargs")}
 
     def autocast(self, device: torch.device) -> bool:
-        """Whether networks on this device run in bfloat16."""
+        """Returns True if networks on this device run in bfloat16."""
         default = "bfloat16" if device.type == "cuda" else "float32"
         return (self.precision or default) == "bfloat16"
 
     def describe(self) -> dict[str, Any]:
-        """The recipe as JSON: with the same description the numbers are the same."""
+        """Returns a JSON-serialisable description; equal ones lead to the same numbers."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             **plain,
@@ -115,7 +121,14 @@ class Recipe:
     def build(
         self, parameters: Iterable[nn.Parameter], steps_per_epoch: int, **overrides: Any
     ) -> tuple[Optimizer, LRScheduler]:
-        """Makes a student's optimizer and its schedule, which is stepped after each batch."""
+        """Makes a student's optimizer and its learning rate schedule.
+
+        Args:
+            parameters: Parameters to train.
+            steps_per_epoch: Number of batches in an epoch. The schedule is stepped after each
+                batch, not after each epoch.
+            **overrides: Optimizer arguments that replace the recipe's own.
+        """
         optimizer = self.optimizer(list(parameters), **overrides)
         total, warm = self.epochs * steps_per_epoch, self.warmup * steps_per_epoch
         main = self._schedule(optimizer, total - warm, warm, steps_per_epoch)

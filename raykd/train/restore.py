@@ -1,4 +1,4 @@
-"""Makes again what a store names: declared factories, with the arguments that they declare."""
+"""Restores the factories that a store names, if they and their arguments are declared."""
 
 import inspect
 import re
@@ -18,9 +18,12 @@ from raykd.discovery import definitions
 from raykd.storable import declared
 
 HOMES = {"student": "raykd.models", "data": "raykd.data"}
-"""The package that a store may name factories of, by what they make."""
+"""Package whose factories a store may name, by the role of what they make."""
 LARGEST = 10**8
-"""Of a number from a store: a network's size is bounded by its checkpoint, a data set's by this."""
+"""Largest integer that a store may give as an argument.
+
+It bounds the size of a data set; that of a network is bounded by its checkpoint.
+"""
 UNMAKEABLE = (
     ArithmeticError,
     AttributeError,
@@ -30,9 +33,9 @@ UNMAKEABLE = (
     TypeError,
     ValueError,
 )
-"""What a factory raises where its arguments make no sense together."""
-_LONGEST = 1000  # characters of a text, or values in a tuple
-_ROOM = 2**24  # numbers that a network may have beyond those of its checkpoint, and twice those
+"""Exceptions that a factory may raise for arguments that do not fit together."""
+_LONGEST = 1000  # largest number of characters in a text, and of values in a tuple
+_SPARE_NUMBERS = 2**24  # numbers that a network may have beyond twice those of its checkpoint
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,10 @@ class Restored:
     """A factory that a store named, with its arguments.
 
     Attributes:
-        make: The factory, a `partial` where it has arguments.
-        left_out: Arguments in the store that a store may not set.
-        taken: Arguments of the user's that the factory, or one among its arguments, has.
+        make: The factory; a `partial` of it if it has arguments.
+        left_out: Names of the store's arguments that a store may not set, and were left out.
+        taken: Names of the user's arguments that the factory, or a factory among its arguments,
+            takes.
     """
 
     make: Callable[..., Any]
@@ -53,36 +57,35 @@ class Restored:
 def restore(
     located: Any, role: str, instead: str = "", given: Mapping[str, Any] | None = None
 ) -> Restored:
-    """Returns what `raykd.train.component.locate` was told of; bound lists come back as tuples.
+    """Returns the factory that `component.locate` described; lists in its arguments become tuples.
 
     Args:
-        located: As `locate` returned it. Anyone can have written it: it may name nothing but what
-            `raykd.storable` declares.
-        role: What it makes, `student` or `data`: what to call it in an error, and the option that
-            gives `instead`.
-        instead: `module:name` of what takes its place. It gets those of the store's arguments that
-            it declares or, where it declares none, those that it takes and that are numbers.
-        given: Arguments of the user's, which go to whatever has a parameter of that name.
+        located: Description from the store, in the form that `locate` returns. It is not trusted,
+            as anyone may have written it: it may name only what `raykd.storable` declares.
+        role: `student` or `data`; also names the option that gives `instead` in error messages.
+        instead: `module:name` of a factory that replaces the stored one. It gets those of the
+            store's arguments that it declares or, if it declares none, the numbers among those
+            that it takes.
+        given: Arguments of the user, which go to every factory with a parameter of that name.
 
     Raises:
-        ValueError: The store names something else, or gives an argument a value that it can't
-            have.
+        ValueError: The factory is not declared, or a value is of the wrong type or size.
     """
     advice = f"give --{role} module:function, a function that can be imported from here"
     place, arguments = _read(located, role, advice)
     function = _imported(instead, role, advice) if instead else _declared(place, role, advice)
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    mine = {
+    user_given = {
         name: value
         for name, value in (given or {}).items()
         if name in parameters or (instead and open_ended)
     }
-    others = {name: value for name, value in arguments.items() if name not in mine}
+    others = {name: value for name, value in arguments.items() if name not in user_given}
     if instead:
         known = parameters.keys() | (others if open_ended else ())
         found = _fitting(function, {n: v for n, v in others.items() if n in known})
-        return Restored(partial(function, **found, **mine), (), tuple(mine))
+        return Restored(partial(function, **found, **user_given), (), tuple(user_given))
     for name, value in others.items():
         if isinstance(value, dict) and "lost" in value:
             raise ValueError(
@@ -106,25 +109,29 @@ def restore(
             f" have; {advice}"
         )
     return Restored(
-        partial(function, **values, **mine) if values or mine else function,
+        partial(function, **values, **user_given) if values or user_given else function,
         (*(others.keys() - allowed), *(name for n in nested.values() for name in n.left_out)),
-        (*mine, *(name for n in nested.values() for name in n.taken)),
+        (*user_given, *(name for n in nested.values() for name in n.taken)),
     )
 
 
 @contextmanager
 def no_larger_than(checkpoint: Iterable[Tensor]) -> Iterator[None]:
-    """Stops the making of a network that is much larger than its checkpoint.
+    """Context in which creating a network much larger than its checkpoint raises an error.
 
-    The sizes come from the store, and must not fill this machine. Twice the checkpoint and a
-    little more is allowed, for what a factory makes and throws away.
+    The sizes come from the store, which is not trusted, and must not fill this machine's memory.
+    Parameters of twice the checkpoint's size and a little more are allowed, as a factory may
+    create parameters that it discards.
+
+    Args:
+        checkpoint: Tensors of the checkpoint.
 
     Raises:
         ValueError: The network is larger.
     """
     tensors = list(checkpoint)
-    most = 2 * sum(tensor.numel() for tensor in tensors) + _ROOM
-    seen: dict[int, nn.Parameter] = {}  # kept, so that no other gets the same number
+    most = 2 * sum(tensor.numel() for tensor in tensors) + _SPARE_NUMBERS
+    seen: dict[int, nn.Parameter] = {}  # keeps the parameters alive, so that no id is reused
     numbers = 0
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -152,9 +159,9 @@ def _read(located: Any, role: str, advice: str) -> tuple[str, dict[str, Any]]:
 
 
 def _declared(place: str, role: str, advice: str) -> Callable[..., Any]:
-    """Finds what a store names, if it may be named.
+    """Imports a factory that a store names, after checking that a store may name it.
 
-    A definition that has moved to another file of its room since then is found there.
+    A definition that has moved to another file of its package since then is found there.
     """
     home = HOMES[role]
     if not place.startswith("raykd."):
@@ -191,7 +198,11 @@ def _frozen(value: Any) -> Any:
 
 
 def _fitting(function: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Returns those values that an argument can have, as it is declared and annotated."""
+    """Returns the values that a factory's arguments can have, with lists as tuples.
+
+    These are the declared arguments whose values are of the annotated type; if the factory
+    declares none, all numbers.
+    """
     allowed = declared(function)
     if allowed is None:
         return {name: value for name, value in values.items() if _fits(value, int | float)}
@@ -201,7 +212,7 @@ def _fitting(function: Callable[..., Any], values: dict[str, Any]) -> dict[str, 
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Says whether a value from a store is of an annotated type, and of a moderate size."""
+    """Returns True if a value from a store is of the annotated type and of a moderate size."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, part) for part in parts)

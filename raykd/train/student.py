@@ -1,4 +1,4 @@
-"""A student: a model with its method, optimizer, schedule, random generator and running means."""
+"""A student in training: network, method, optimizer, schedule, random state and metric sums."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,10 +19,17 @@ from raykd.models.output import at_least_float32
 from raykd.train.recipe import Recipe
 
 Wrap = Callable[[nn.Module], nn.Module]
+"""Function that makes a module average its gradients over the workers, such as `workers.join`."""
 
 
 class DistillationLoss(nn.Module):
-    """The student's network and its method as one module: what is trained, and what DDP wraps."""
+    """A student's network and its method as one module, which is trained and wrapped by DDP.
+
+    Args:
+        model: Network of the student.
+        method: Distillation method, which may have parameters of its own.
+        autocast: True to run the network in bfloat16; the method runs in float32 in any case.
+    """
 
     def __init__(self, model: nn.Module, method: Method, *, autocast: bool = False) -> None:
         super().__init__()
@@ -33,10 +40,14 @@ class DistillationLoss(nn.Module):
     def forward(
         self, batch: Batch, t: Output | None
     ) -> tuple[dict[str, Tensor], Float[Tensor, "B K"]]:
-        """Returns the terms of the loss and the student's logits (no gradient), all in float32.
+        """Returns the loss's weighted terms and the student's logits, in float32 or wider.
 
-        Without a teacher (as when the teacher itself is trained) the method sees the student's
-        own output in its place.
+        The logits carry no gradient.
+
+        Args:
+            batch: Batch of B samples.
+            t: The teacher's output for the batch. If it is None (there is no teacher, as when the
+                teacher itself is trained), the method gets the student's own output instead.
         """
         kind = batch.input.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=self.autocast):
@@ -45,9 +56,10 @@ class DistillationLoss(nn.Module):
 
 
 class Randomness:
-    """A generator of the student's own behind torch's global one, for its weights and dropout.
+    """A student's own state of torch's global random generators, for its weights and dropout.
 
-    Its state is a function of (seed, epoch, rank): a resumed epoch draws what it drew before.
+    An epoch's initial state is a function of (seed, epoch, rank), so that an epoch that is repeated
+    draws the same numbers.
     """
 
     def __init__(self, seed: int, device: torch.device, rank: int = 0) -> None:
@@ -57,7 +69,7 @@ class Randomness:
         self.restart(epoch=-1)
 
     def restart(self, epoch: int) -> None:
-        """Sets the state that the epoch begins with."""
+        """Sets the state to that with which the epoch, counted from 0, begins."""
         with torch.random.fork_rng(devices=self.devices):
             mixed = np.random.SeedSequence([self.seed, epoch + 1, self.rank])
             torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0]) >> 1)
@@ -65,7 +77,7 @@ class Randomness:
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Makes torch's global generator this student's within the block."""
+        """Makes torch's global generators continue from this student's state within the block."""
         with torch.random.fork_rng(devices=self.devices):
             torch.set_rng_state(self.states[0])
             for device, state in zip(self.devices, self.states[1:], strict=True):
@@ -78,20 +90,26 @@ class Randomness:
 
 
 class Student:
-    """One trial in training.
+    """The student of one trial: trains a network with a method and an optimizer of its own.
 
     Args:
-        trial: The trial's name in the study.
-        model: Makes the network.
-        method: Makes the method from one output of the student and one of the teacher.
-        example: Two inputs, to see the shapes by.
-        t: The teacher's output for `example`, or None when there is no teacher.
-        recipe: Optimizer and schedule.
-        steps_per_epoch: Batches in an epoch.
-        seed: Of the initial weights and of dropout.
+        trial: Name of the trial in the study.
+        model: Factory of the network.
+        method: Factory of the method; gets one output of the student and one of the teacher.
+        example: Two input samples, from which the shapes of the outputs are found.
+        t: The teacher's output for `example`, or None if there is no teacher.
+        recipe: Optimizer, schedule, precision and number of epochs.
+        steps_per_epoch: Number of batches in an epoch.
+        seed: Seed of the initial weights and of dropout.
         overrides: Optimizer arguments that the trial sets.
-        rank: Number of this worker, where several train the student together.
-        wrap: Joins the workers' gradients, such as DistributedDataParallel; by default nothing.
+        rank: Number of this worker, from 0, if several train the student together.
+        wrap: Function that makes a module average its gradients over the workers; the default
+            changes nothing.
+
+    Attributes:
+        sums: Sums of the training metrics over the epoch's samples so far, as float64 tensors on
+            the device.
+        lr: Learning rate of the last step.
     """
 
     def __init__(
@@ -130,16 +148,21 @@ class Student:
 
     @property
     def model(self) -> nn.Module:
-        """The network that the study is about, without the method's learnable parts."""
+        """Network of the student, without the method's learnable parts."""
         return self.loss.model
 
     @property
     def parameters(self) -> int:
-        """Number of parameters of the network, the method's not counted."""
+        """Number of parameters of the network, without those of the method."""
         return sum(p.numel() for p in self.model.parameters())
 
     def begin(self, epoch: int, *, fresh: bool = True) -> None:
-        """Starts an epoch, counted from 0, or goes on within it where it is not `fresh`."""
+        """Starts an epoch, or continues it from a checkpoint.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            fresh: False if some of the epoch's batches were trained on before.
+        """
         self.loss.train()
         if fresh:
             self.random.restart(epoch)
@@ -150,13 +173,13 @@ class Student:
                 schedule(epoch / self.recipe.epochs)
 
     def step(self, batch: Batch, t: Output | None, weight: float = 1.0) -> None:
-        """Learns from a batch.
+        """Trains on a batch: one optimizer step and one step of the schedule.
 
         Args:
-            batch: This worker's share.
-            t: What the teacher says about it.
-            weight: The share's size over the mean size of the workers' shares, so that the mean
-                over workers is the mean over samples.
+            batch: This worker's part of the batch.
+            t: The teacher's output for it, or None if there is no teacher.
+            weight: Factor of the loss: the size of this part over the mean size of the workers'
+                parts, so that the mean over workers is the mean over samples.
         """
         parts = min(self.recipe.accumulate, len(batch.target))
         for i, (part, t_part) in enumerate(_split(batch, t, parts)):
@@ -175,14 +198,14 @@ class Student:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _joined(self, last: bool) -> AbstractContextManager[None]:
-        """Workers meet once a step, however many parts each has."""
+        """Returns a context in which the workers' gradients are averaged for the last part only."""
         if isinstance(self._module, DistributedDataParallel) and not last:
             return self._module.no_sync()
         return nullcontext()
 
     @torch.no_grad()
     def _count(self, terms: dict[str, Tensor], logits: Tensor, target: Tensor) -> None:
-        """Adds to the epoch's sums, on the device: nothing waits for it."""
+        """Adds to the epoch's sums on the device, without waiting for the device."""
         n = len(target)
         counted = {f"loss_{name}": term.detach() * n for name, term in terms.items()}
         counted["train_top1"] = (logits.argmax(1) == target).sum()
@@ -191,7 +214,10 @@ class Student:
             self.sums[name] = self.sums[name] + value if name in self.sums else value.double()
 
     def state_dict(self) -> dict[str, Any]:
-        """What an exact continuation needs, here or after the epoch; tensors and plain values."""
+        """Returns all that an exact continuation needs, within an epoch or after it.
+
+        It consists of tensors and plain values, so that `torch.load(weights_only=True)` reads it.
+        """
         return {
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -201,7 +227,7 @@ class Student:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up where `state_dict` was taken."""
+        """Restores a state that `state_dict` returned."""
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -210,6 +236,7 @@ class Student:
 
 
 def _split(batch: Batch, t: Output | None, parts: int) -> Iterator[tuple[Batch, Output | None]]:
+    """Yields a batch and the teacher's output for it in parts of almost equal size."""
     if parts == 1:
         yield batch, t
         return

@@ -1,4 +1,4 @@
-"""The teacher of a cohort: frozen, in eval mode, asked once a batch."""
+"""The teacher of a cohort: a frozen network in eval mode that sees each batch once."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from raykd.models import Output
 
 
 def digest(module: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of a module's state."""
+    """Returns the SHA-256 of the names, types, shapes and bytes in a module's state, in hex."""
     sha = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         data = tensor.detach().cpu().contiguous()
@@ -20,11 +20,15 @@ def digest(module: nn.Module) -> str:
 
 
 class Teacher:
-    """A frozen model in eval mode; one forward pass a batch, whatever the number of students.
+    """A frozen model in eval mode: one forward pass per batch, whatever the number of students.
 
     Args:
-        model: The network; its parameters stop asking for gradients.
-        autocast: Whether it runs in bfloat16. What it returns is float32 in any case.
+        model: Network of the teacher. It is changed in place: eval mode, no gradients for its
+            parameters, and channels-last memory format.
+        autocast: True to run the network in bfloat16. Its outputs are float32 in any case.
+
+    Attributes:
+        digest: SHA-256 of the network's state at the start, in hex.
     """
 
     def __init__(self, model: nn.Module, *, autocast: bool = False) -> None:
@@ -34,16 +38,16 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Output:
-        """Returns what the teacher says about the batch, in float32 and without gradient."""
+        """Returns the teacher's output for a batch, in float32 and without gradient."""
         with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=self.autocast):
             output: Output = self.model(batch.input)
         return output.map(torch.Tensor.float)
 
     def verify(self) -> None:
-        """Checks that training has left the teacher as it was, bit for bit.
+        """Checks that training left the teacher's state unchanged, bit for bit.
 
         Raises:
-            RuntimeError: A parameter or a buffer differs from what it was at the start.
+            RuntimeError: A parameter or a buffer differs from its value at the start.
         """
         if digest(self.model) != self.digest:
             raise RuntimeError(

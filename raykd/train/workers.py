@@ -1,4 +1,4 @@
-"""What several workers that teach one cohort do together; alone, each of these does nothing."""
+"""Collective operations of the workers that train one cohort; no-ops for a single worker."""
 
 from typing import Any, TypeVar
 
@@ -11,15 +11,16 @@ T = TypeVar("T")
 
 
 def world() -> int:
-    """Number of workers."""
+    """Returns the number of workers; 1 if torch.distributed is not in use."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def join(module: nn.Module) -> nn.Module:
-    """Makes a module's gradients the mean over the workers.
+    """Wraps a module in DistributedDataParallel, which averages its gradients over the workers.
 
-    Parts of it may be out of use for a while, as the head is while a method matches features only.
-    Buffers stay each worker's own: running means, and memory banks of what it has seen.
+    Some parameters may be unused in a step, such as the head's while a method matches features
+    only. Buffers are not synchronised: every worker keeps its own running means, and memory banks
+    of the samples that it has seen.
     """
     if world() == 1:
         return module
@@ -29,13 +30,13 @@ def join(module: nn.Module) -> nn.Module:
 
 
 def add_up(sums: Tensor) -> None:
-    """Adds the workers' tensors, in place."""
+    """Sums a tensor over the workers, in place (one all-reduce)."""
     if world() > 1:
         dist.all_reduce(sums)
 
 
 def anyone(flag: bool) -> bool:
-    """Whether any worker says so: the same answer for all."""
+    """Returns True on every worker if `flag` is True on any of them (one all-reduce)."""
     if world() == 1:
         return flag
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -45,7 +46,11 @@ def anyone(flag: bool) -> bool:
 
 
 def agree(value: T) -> T:
-    """What worker 0 says, for all: what each reads by itself may have changed in between."""
+    """Returns worker 0's value on every worker (one broadcast).
+
+    Use it for values that every worker reads from the store by itself: the store may have changed
+    between the reads of two workers.
+    """
     if world() == 1:
         return value
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
@@ -56,9 +61,9 @@ def agree(value: T) -> T:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Gives every worker the buffers of worker 0, such as the running means of batch norm.
+    """Copies worker 0's buffers, such as the running means of batch norm, to every worker.
 
-    Worker 0 stores the weights: what is evaluated is then what is stored.
+    Called before an evaluation, so that the workers evaluate the model that worker 0 stores.
     """
     if world() > 1:
         for buffer in module.buffers():
