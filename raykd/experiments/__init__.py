@@ -1,1 +1,1 @@
-"""Experiments: what happens when a cohort is run. Distillation is the first."""
+"""Experiments: they define what a worker process does for a cohort. Distillation is the first."""

@@ -1,4 +1,4 @@
-"""What a worker process knows of its place in a cohort."""
+"""The context of a worker process: its device and its place among the workers of a cohort."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ from raykd.train.student import Wrap
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The process in which a cohort, or one worker's part of it, is trained.
+    """Describes the process in which a cohort, or one worker's part of it, is trained.
 
     Attributes:
-        device: Torch's name of the device, such as `cpu` or `cuda:0`.
+        device: Name of the torch device, such as `cpu` or `cuda:0`.
         rank: Number of this worker, from 0.
         world_size: Number of workers of the cohort.
-        wrap: Joins a model's gradients over the workers.
-        preempted: Returns True, on every worker alike, when a machine of the cohort is about to be
-            taken away; called after each batch.
+        wrap: Function that makes a module average its gradients over the workers; the default
+            changes nothing.
+        preempted: Callback that returns True, on every worker alike, when a machine of the cohort
+            is about to be taken away. It is called after each batch.
     """
 
     device: str = "cpu"

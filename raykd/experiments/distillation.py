@@ -1,4 +1,4 @@
-"""Distillation: what the cohorts of a study train, and how a worker process runs one of them."""
+"""Distillation: the settings of a study's cohorts, and the runner that trains them in a worker."""
 
 import inspect
 import logging
@@ -36,23 +36,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Distillation:
-    """Everything that a cohort's numbers depend on but the trials' own hyperparameters.
+    """All settings that affect a cohort's results, except the trials' hyperparameters.
 
     Attributes:
-        data: Makes the data set.
-        teacher: Makes the teacher's network.
-        student: Makes a student's network.
-        method: Makes the method that is searched.
-        references: Makes the methods that are not searched, by the names of their trials.
-        recipe: How the students are optimised.
-        batch_size: Samples of a batch, over all workers.
-        seed: Seed of the split, the order and the initial weights.
-        objective: Decides the best epoch and what halving drops.
-        halving: When a cohort drops its worst trials, if at all.
-        teacher_recipe: How the teacher is trained if it has to be; None to train it as a student.
-        teacher_data: Makes the data that the teacher is trained on; None for the students' data.
-        teacher_weights: A file with the teacher's weights, a path or `s3://`.
-        teacher_sha256: SHA-256 that this file must have.
+        data: Factory of the data set.
+        teacher: Factory of the teacher's network.
+        student: Factory of a student's network.
+        method: Factory of the method that is searched.
+        references: Factories of the methods that are not searched, by the names of their trials.
+        recipe: Recipe with which the students are trained.
+        batch_size: Number of samples of a batch, over all workers.
+        seed: Seed of the split, the order of the data and the initial weights.
+        objective: Metric that decides the best epoch and which students halving drops.
+        halving: Rule that drops a cohort's worst trials early; None drops none.
+        teacher_recipe: Recipe with which the teacher is trained if it has to be; None for the
+            students' recipe.
+        teacher_data: Factory of the data on which the teacher is trained; None for the students'.
+        teacher_weights: Location of a file with the teacher's weights, a path or an `s3://`
+            address; None if there is no such file.
+        teacher_sha256: SHA-256 that this file must have, in hex; None accepts any file.
     """
 
     data: MakeData
@@ -76,12 +78,12 @@ class Distillation:
         context: WorkerContext | None = None,
         make: MakeData | None = None,
     ) -> Data:
-        """Opens the data for a worker.
+        """Opens the data set for a worker.
 
         Args:
-            replicate: Number of the replicate; 0 for the first.
-            context: The worker; the only one, on a CPU, by default.
-            make: Makes other data than the study's.
+            replicate: Number of the replicate; 0 for the original.
+            context: Context of the worker; by default a single worker on a CPU.
+            make: Factory of the data set; the study's by default.
         """
         context = context or WorkerContext()
         data = (make or self.data)(
@@ -94,24 +96,28 @@ class Distillation:
         return cast(Data, Replica(data, replicate)) if replicate else data
 
     def teacher_source(self, data: Data) -> Source:
-        """Returns where the teacher comes from: a file, its factory, or training.
+        """Returns the source of the teacher: a weights file, its factory, or training.
+
+        Args:
+            data: The students' data set.
 
         Raises:
-            ValueError: It is trained on data that do not fit the students'.
+            ValueError: The teacher's data differ from the students' in their classes or shape.
         """
         make = self.teacher
         if self.teacher_weights and Component.of(make).bound.get("weights") is not None:
-            make = partial(make, weights=None)  # a given file replaces what would be fetched
+            make = partial(make, weights=None)  # the given file replaces a download
         make = fitted(make, data)
-        taught = self.open_data(make=self.teacher_data) if self.teacher_data else data
-        if (taught.classes, taught.shape) != (data.classes, data.shape):
+        teacher_data = self.open_data(make=self.teacher_data) if self.teacher_data else data
+        if (teacher_data.classes, teacher_data.shape) != (data.classes, data.shape):
             raise ValueError(
-                f"the teacher's data have {taught.classes} classes of shape {taught.shape} and the"
-                f" students' {data.classes} of shape {data.shape}; make them agree"
+                f"the teacher's data have {teacher_data.classes} classes of shape"
+                f" {teacher_data.shape} and the students' {data.classes} of shape {data.shape};"
+                " make them agree"
             )
         return Source(
             make=make,
-            data={**taught.describe(), "batch_size": self.batch_size},
+            data={**teacher_data.describe(), "batch_size": self.batch_size},
             recipe=self.teacher_recipe or self.recipe,
             weights=self.teacher_weights,
             sha256=self.teacher_sha256,
@@ -128,12 +134,12 @@ class DistillationRunner:
     and left out when it is pickled.
 
     Attributes:
-        name: The study's name.
-        distillation: What the cohorts train.
-        folder: The store's root.
-        source: Where the teacher comes from.
-        directory: The folder in which the study was started, to which relative paths refer.
-        cpus: CPUs of a worker, which uses as many torch threads.
+        name: Name of the study.
+        distillation: Settings of the cohorts.
+        folder: Root folder of the store.
+        source: Source of the teacher.
+        directory: Folder in which the study was started, to which relative paths refer.
+        cpus: Number of CPUs of a worker, which uses as many torch threads.
     """
 
     name: str
@@ -147,7 +153,7 @@ class DistillationRunner:
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what this process keeps."""
+        """Returns the state to pickle, without the data and teacher that this process keeps."""
         return {**self.__dict__, "_kept": {}}
 
     @property
@@ -157,27 +163,27 @@ class DistillationRunner:
 
     @property
     def retrying(self) -> Folder:
-        """The store's root; a request that fails is repeated for a quarter of an hour."""
+        """Root folder of the store, with failing requests repeated for up to `RETRY_SECONDS`."""
         return self.folder.patient()
 
     def run(self, plan: CohortPlan, context: WorkerContext) -> Iterator[list[Row]]:
         """Trains a cohort; yields the rows of each epoch once its checkpoint is stored."""
         torch.set_num_threads(self.threads)
         data, teacher = self._opened(plan.replicate, context)
-        folder, of = self.retrying, self.distillation
+        folder, distillation = self.retrying, self.distillation
         shared = {"teacher": teacher.digest, "data": data.describe()}
         cohort = Cohort(
             name=plan.cohort,
             members=[self._member(plan, i) for i in range(len(plan.trials))],
-            student=fitted(of.student, data),
+            student=fitted(distillation.student, data),
             teacher=teacher,
             data=data,
-            recipe=of.recipe,
+            recipe=distillation.recipe,
             folder=folder.sub(f"{self.name}/checkpoints"),
             artefact=Artefacts(folder, shared),
             device=torch.device(context.device),
-            objective=of.objective,
-            halving=of.halving,
+            objective=distillation.objective,
+            halving=distillation.halving,
             rank=context.rank,
             wrap=context.wrap,
             preempted=context.preempted,
@@ -185,10 +191,11 @@ class DistillationRunner:
         yield from cohort.run()
 
     def prepare_teacher(self) -> Iterator[dict[str, Any]]:
-        """Trains the teacher unless that has been done.
+        """Trains the teacher unless its weights are given or stored.
 
         Yields:
-            `Row`s as dictionaries while it is trained, and then its metrics under `record`.
+            A `Row` as a dictionary after each epoch of the training, and at the end a dictionary
+            with the teacher's metrics under `record`.
         """
         torch.set_num_threads(self.threads)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -204,7 +211,10 @@ class DistillationRunner:
         return self.retrying.sub(f"{self.name}/checkpoints/{plan.cohort}")
 
     def forget(self) -> None:
-        """Opens data and teacher anew for the next cohort: an exception may have broken them."""
+        """Drops the open data and teacher, which an exception may have left in a bad state.
+
+        The next cohort opens them again.
+        """
         self._kept.clear()
 
     def _member(self, plan: CohortPlan, i: int) -> Member:
@@ -223,17 +233,17 @@ class DistillationRunner:
         )
 
     def _data(self, replicate: int, context: WorkerContext, make: MakeData | None = None) -> Data:
-        """Opens data, and again while their storage fails."""
+        """Opens the data set; retries while its storage is unavailable."""
         ask = partial(self.distillation.open_data, replicate, context, make)
         return retry_until_available(ask, RETRY_SECONDS, logger.warning, "the data")
 
     def _teacher(self) -> nn.Module:
-        """Loads the teacher, and again while the storage of its weights fails."""
+        """Loads the teacher's network; retries while the storage of its weights is unavailable."""
         ask = partial(self.source.load, self.retrying)
         return retry_until_available(ask, RETRY_SECONDS, logger.warning, "the teacher's weights")
 
     def _opened(self, replicate: int, context: WorkerContext) -> tuple[Data, Teacher]:
-        """Returns data and teacher, opened for this cohort or kept from the one before."""
+        """Returns data and teacher: those of the previous cohort if they fit, or newly opened."""
         key = repr((replicate, context.device, context.rank, context.world_size))
         if key not in self._kept:
             data = self._data(replicate, context)
@@ -245,7 +255,10 @@ class DistillationRunner:
 
 
 def fitted(make: MakeModel, data: Data) -> Callable[[], nn.Module]:
-    """Binds what a model factory asks for of the data: `num_classes` and `in_channels`."""
+    """Binds `num_classes` and `in_channels` of the data to a model factory that takes them.
+
+    Arguments that are bound already stay as they are.
+    """
     component = Component.of(make)
     offered = {"num_classes": data.classes, "in_channels": data.shape[0]}
     asked = {
@@ -257,10 +270,10 @@ def fitted(make: MakeModel, data: Data) -> Callable[[], nn.Module]:
 
 
 def method_class(method: MakeMethod) -> type[Method]:
-    """Returns the class behind any partials.
+    """Returns the method's class behind any `functools.partial`s.
 
     Raises:
-        ValueError: It is no method.
+        ValueError: The factory is not a subclass of `Method`.
     """
     found = Component.of(method).function
     if not (inspect.isclass(found) and issubclass(found, Method)):
@@ -271,5 +284,5 @@ def method_class(method: MakeMethod) -> type[Method]:
 
 
 def method_name(method: MakeMethod) -> str:
-    """Returns the method's name in the store: its class's, in small letters."""
+    """Returns a method's name in the store: the name of its class in lower case."""
     return method_class(method).__name__.lower()

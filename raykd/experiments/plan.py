@@ -1,21 +1,24 @@
-"""Plans: which trials a cohort consists of, and with what hyperparameters."""
+"""Plans: the trials of a cohort and their hyperparameters, before anything is trained."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["search", "first", "reference", "teacher"]
+"""Role of a trial in its study; see `TrialPlan`. The record of the teacher has `teacher`."""
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """A trial before it is trained.
+    """The plan of a trial.
 
     Attributes:
-        trial: Its name in the study: its number if it is searched, else its method's name.
-        role: `search` was suggested, `first` was given, `reference` is not searched at all.
+        trial: Name of the trial in the study: its number if it is searched, or the name of its
+            method for a reference.
+        role: `search` if Optuna suggested the hyperparameters, `first` if the user gave them, and
+            `reference` for a method that is not searched.
         method: Name of the method.
-        config: The hyperparameters that the trial sets; all others have their defaults.
-        number: Position among the trials that Optuna knows; None for a reference.
+        config: Hyperparameters that the trial sets; all others have their defaults.
+        number: Number of the trial in the Optuna study; None for a reference.
     """
 
     trial: str
@@ -27,13 +30,14 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """A cohort before it is trained.
+    """The plan of a cohort: trials that are trained side by side.
 
     Attributes:
-        cohort: Its name, `c` and its number; a replicate has the suffix `-s<replicate>`.
-        trials: Its trials.
-        replicate: Added to the study's seed for the initial weights; the data come in another order
-            and in other views.
+        cohort: Name of the cohort: `c` and its number, with the suffix `-s<replicate>` for a
+            replicate.
+        trials: Plans of its trials.
+        replicate: Number of the replicate; 0 for the original. It is added to the study's seed for
+            the initial weights, and changes the order and the augmentation of the data.
     """
 
     cohort: str
@@ -41,11 +45,11 @@ class CohortPlan:
     replicate: int = 0
 
     def replicated(self, replicate: int) -> "CohortPlan":
-        """The same trials with other seeds: a cohort of its own."""
+        """Returns the plan of a replicate: the same trials with another seed, under other names."""
         if replicate == 0:
             return self
         suffix = f"-s{replicate}"
         trials = (
-            TrialPlan(s.trial + suffix, s.role, s.method, s.config, s.number) for s in self.trials
+            TrialPlan(t.trial + suffix, t.role, t.method, t.config, t.number) for t in self.trials
         )
         return CohortPlan(self.cohort + suffix, tuple(trials), replicate)
