@@ -1,1 +1,1 @@
-"""Optuna: which trials the next cohort consists of. No other room but the report imports Optuna."""
+"""The search: Optuna suggests the trials of the next cohort. Training does not import Optuna."""

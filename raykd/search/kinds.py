@@ -1,4 +1,4 @@
-"""The kinds of values that a search may have: numbers as Python's, spaces as Optuna's."""
+"""Checks of a search space's types, and conversion of NumPy and torch scalars to Python's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,16 @@ from optuna.distributions import (
 )
 
 CHOICES = (type(None), bool, int, float, str)
+"""Types of a categorical choice: those that Optuna can store."""
 DISTRIBUTIONS = "FloatDistribution, IntDistribution and CategoricalDistribution"
+"""Names of the supported distributions, for error messages."""
 
 
 def plain(value: Any) -> Any:
-    """Returns a value with the scalars of NumPy and torch in it as Python's numbers.
+    """Returns a value with its NumPy and torch scalars replaced by Python numbers.
 
-    Looks into lists, tuples, mappings, partials and choices. A value without such scalars is
-    returned as the object that it is.
+    Lists, tuples, dicts, partials and categorical distributions are searched for scalars. A value
+    without any is returned as the same object.
     """
     match value:
         case np.generic():
@@ -48,10 +50,14 @@ def plain(value: Any) -> Any:
 
 
 def check_kinds(space: Any, first: Any) -> None:
-    """Checks that a space and first settings are of a kind that can be searched and stored.
+    """Checks that a search space and its first settings have types that can be searched and stored.
+
+    Args:
+        space: Mapping of hyperparameters' names to Optuna distributions.
+        first: Sequence of settings that are tried first, each a mapping of names to values.
 
     Raises:
-        ValueError: One is not; the sentence says what to write.
+        ValueError: A type is not supported; the message says what to write instead.
     """
     if not isinstance(space, Mapping):
         raise ValueError(
@@ -72,7 +78,12 @@ def check_kinds(space: Any, first: Any) -> None:
 
 
 def check_number(name: str, value: Any, default: Any) -> None:
-    """Refuses text in the place of a number, such as the 1e-3 that YAML takes for text.
+    """Checks that a number is not given as text, as happens with `1e-3`, which YAML reads as text.
+
+    Args:
+        name: Name of the hyperparameter, for the message.
+        value: Value to check.
+        default: Default of the hyperparameter; only if it is a number is the value checked.
 
     Raises:
         ValueError: The value is text that reads as a number, and the default is a number.

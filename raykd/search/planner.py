@@ -1,4 +1,4 @@
-"""The search: asks Optuna for cohorts of trials and tells it how they ended, in their order."""
+"""The search: asks Optuna for cohorts of trials and tells it their results in a fixed order."""
 
 import math
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from raykd.search.space import Space
 
 @dataclass
 class Outcome:
-    """How a trial went.
+    """The result of a trial so far.
 
     Attributes:
         state: `RUNNING`, `COMPLETE`, `PRUNED` or `FAIL`.
-        values: The objectives after the last epoch.
-        curve: The first objective after each epoch.
+        values: Values of the objectives after the last epoch, in the order of the objectives.
+        curve: Value of the first objective after each epoch, by the epoch's number.
     """
 
     state: str = "RUNNING"
@@ -32,21 +32,23 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What is searched, and how.
+    """Settings of a search.
 
     Attributes:
-        space: Distributions by name.
+        space: Search space: Optuna distributions by name.
         modes: `max` or `min` for each objective.
-        trials: Number of settings to try, the given ones among them.
-        cohort: Students side by side, the references in the first cohort among them.
-        given: Settings that come first, in their order.
-        references: Not searched; they ride in the first cohort.
+        trials: Number of settings to try, including the given ones.
+        cohort: Number of students of a cohort; in the first cohort they include the references.
+        given: Settings to try first, in this order.
+        references: Trials that are not searched; they are trained in the first cohort.
         method: Name of the method that is searched.
-        sampler: One of `SAMPLERS`.
-        seed: Of the suggestions.
-        replicates: Cohorts that try the same settings with different seeds.
-        concurrent: Cohorts at a time.
-        in_order: Whether a cohort knows those before it in their order and no others.
+        sampler: Name of the sampler, one of `SAMPLERS`.
+        seed: Seed of the suggestions.
+        replicates: Number of cohorts that try the same settings with different seeds; Optuna gets
+            the mean of their objectives.
+        concurrent: Number of cohorts that are trained at the same time.
+        in_order: True to suggest a cohort only from the results of a fixed set of earlier cohorts
+            (see `Search`), so that a study is reproducible; False to use all results at hand.
     """
 
     space: Space
@@ -63,22 +65,36 @@ class SearchConfig:
     in_order: bool = True
 
     def cohorts(self) -> int:
-        """Number of cohorts, each replicate one."""
+        """Returns the total number of cohorts; each replicate counts as one."""
         size = self.size(asked=0, beside=len(self.references))
         rest = self.trials - size
         return (1 + -(-rest // self.cohort)) * self.replicates
 
     def size(self, asked: int, beside: int) -> int:
-        """Settings of the cohort that follows on `asked` of them, beside so many references."""
+        """Returns the number of settings in the next cohort.
+
+        Args:
+            asked: Number of settings planned so far.
+            beside: Number of references that are trained in the same cohort.
+        """
         return min(max(1, self.cohort - beside), self.trials - asked)
 
 
 class Search:
-    """Plans cohort after cohort.
+    """Plans one cohort after another and records their results in an in-memory Optuna study.
 
-    The same seed gives the same study however long each cohort takes: cohort k is asked for when
-    the cohorts up to k − `concurrent` have been told, in their order, and no other; its sampler is
-    seeded by (seed, k). So a study that was interrupted goes on as if it had not been.
+    With `in_order`, the same seed gives the same study however long each cohort takes: cohort k is
+    suggested when Optuna has the results of the cohorts up to k − `concurrent`, in their order,
+    and of no others, and its sampler is seeded by (seed, k). So an interrupted study resumes as if
+    it had not been interrupted.
+
+    Args:
+        config: Settings of the search.
+
+    Attributes:
+        optuna: The Optuna study.
+        plans: Plans of all cohorts so far, without their replicates.
+        outcomes: Results of the trials so far, replicates included, by trial name.
     """
 
     def __init__(self, config: SearchConfig) -> None:
@@ -93,11 +109,14 @@ class Search:
 
     @property
     def asked(self) -> int:
-        """Settings planned so far, the references not counted."""
+        """Number of settings planned so far, without references."""
         return sum(s.number is not None for plan in self.plans for s in plan.trials)
 
     def restore(self, plans: Sequence[CohortPlan]) -> None:
-        """Takes up the plans of an earlier run, in their order."""
+        """Restores the plans of an earlier run, given in their order.
+
+        Call `observe` and `fail` with the earlier results first.
+        """
         for plan in plans:
             if plan.replicate == 0:
                 self._advance()
@@ -108,7 +127,12 @@ class Search:
                 self.plans.append(plan)
 
     def next(self) -> list[CohortPlan] | None:
-        """The next cohort with its replicates; None if it has to wait, [] if there is no more."""
+        """Plans the next cohort.
+
+        Returns:
+            The cohort's plan and those of its replicates; None if it has to wait for the results
+            of earlier cohorts; an empty list if there are no more cohorts.
+        """
         missing = list(self.config.references) if not self.plans else []
         size = self.config.size(self.asked, beside=len(missing))
         if size <= 0 and not missing:
@@ -118,47 +142,60 @@ class Search:
         number = len(self.plans)
         self.optuna.sampler = self._sampler(number)
         settings = missing + [self._ask() for _ in range(size)]
-        plan = CohortPlan(f"c{number:04d}", tuple(settings))  # no trial's name: both name folders
+        plan = CohortPlan(
+            f"c{number:04d}", tuple(settings)
+        )  # differs from every trial's name, as both name folders
         self.plans.append(plan)
         return [plan.replicated(r) for r in range(self.config.replicates)]
 
     def next_is_empty(self) -> bool:
-        """Whether `next` has nothing more to plan."""
+        """Returns True if `next` has no more cohorts to plan."""
         return bool(self.plans) and self.asked >= self.config.trials
 
     def observe(self, trial: str, epoch: int, values: list[float], state: str) -> None:
-        """Takes note of a trial's objectives after an epoch."""
+        """Records a trial's result after an epoch.
+
+        Args:
+            trial: Name of the trial.
+            epoch: Number of the epoch.
+            values: Values of the objectives.
+            state: `RUNNING`, `COMPLETE`, `PRUNED` or `FAIL`.
+        """
         outcome = self.outcomes.setdefault(trial, Outcome())
         outcome.curve[epoch] = values[0]
         outcome.values = values
         outcome.state = state
 
     def fail(self, trial: str) -> None:
-        """Takes note of a trial that failed without objectives to show for its last epoch."""
+        """Records the failure of a trial that has no objectives for its last epoch."""
         self.outcomes.setdefault(trial, Outcome()).state = "FAIL"
 
     def has_ended(self, trial: str) -> bool:
-        """Whether a trial has ended, however."""
+        """Returns True if a trial has completed, was pruned or has failed."""
         return self._outcome(trial).state != "RUNNING"
 
     def ended(self, plan: CohortPlan) -> bool:
-        """Whether all trials of a cohort have ended."""
+        """Returns True if all trials of a cohort have ended."""
         return all(self.has_ended(trial_plan.trial) for trial_plan in plan.trials)
 
     def give_up(self, plan: CohortPlan) -> None:
-        """Counts what has not ended in a cohort as failed, so that others need not wait for it."""
+        """Records a cohort's unfinished trials as failed, so that other cohorts need not wait."""
         for trial_plan in plan.trials:
             if not self.has_ended(trial_plan.trial):
                 self.fail(trial_plan.trial)
 
     def finish(self) -> None:
-        """Tells Optuna everything that is known."""
+        """Tells Optuna the results of all cohorts that have ended, whatever their order."""
         for plan in self.plans:
             if plan.cohort not in self._told and self._tell(plan):
                 self._told.add(plan.cohort)
 
     def _advance(self) -> bool:
-        """Tells what the next cohort may know; False if some of it is not known yet."""
+        """Tells Optuna the results on which the next cohort's suggestions are based.
+
+        Returns:
+            True if they are complete; False if a cohort that has to come first has not ended.
+        """
         if not self.config.in_order:
             for plan in self.plans:
                 if plan.cohort not in self._told and self._tell(plan):
@@ -187,7 +224,9 @@ class Search:
         if "FAIL" in states:
             self.optuna.tell(number, state=TrialState.FAIL)
             return
-        trial = self.optuna.get_trials(deepcopy=False)[number]  # copies of all take seconds
+        trial = self.optuna.get_trials(deepcopy=False)[
+            number
+        ]  # copying all trials would take seconds
         if len(self.config.modes) == 1:
             shared = set.intersection(*(set(outcome.curve) for outcome in outcomes))
             live = optuna.trial.Trial(self.optuna, trial._trial_id)
@@ -215,9 +254,9 @@ class Search:
         return TrialPlan(f"{number:04d}", role, self.config.method, dict(trial.params), number)
 
     def _add(self, trial_plan: TrialPlan) -> None:
-        """Takes up a trial that was asked for in an earlier run."""
+        """Adds a trial that was suggested in an earlier run to the Optuna study."""
         if self.config.sampler == "qmc":
-            self._ask()  # the sequence's position is nowhere but in the asking
+            self._ask()  # asking is the only way to advance the sequence
             return
         self.optuna.add_trial(
             optuna.trial.create_trial(

@@ -1,4 +1,4 @@
-"""Search spaces: Optuna's distributions by the names of hyperparameters."""
+"""Search spaces: Optuna distributions by the names of hyperparameters."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,18 +12,20 @@ from optuna.distributions import (
 )
 
 Distribution = BaseDistribution
+"""Optuna distribution of one hyperparameter."""
 Space = Mapping[str, Distribution]
+"""Search space: a distribution for each hyperparameter that is searched, by name."""
 
 
 def space_to_json(space: Space) -> dict[str, str]:
-    """Returns each distribution as Optuna writes it in JSON, in the order of the names."""
+    """Returns each distribution in Optuna's JSON format, by name and in the order of the names."""
     return {
         name: distribution_to_json(distribution) for name, distribution in sorted(space.items())
     }
 
 
 def corners(space: Space) -> Iterator[dict[str, Any]]:
-    """Yields every end of a range and every choice, one name at a time."""
+    """Yields each bound of a range and each choice as a setting of that one hyperparameter."""
     for name, distribution in space.items():
         match distribution:
             case FloatDistribution() | IntDistribution():
@@ -33,7 +35,7 @@ def corners(space: Space) -> Iterator[dict[str, Any]]:
 
 
 def contains(distribution: Distribution, value: Any) -> bool:
-    """Returns True if a distribution has a value."""
+    """Returns True if a value lies in a distribution."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (ValueError, OverflowError):

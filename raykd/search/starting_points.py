@@ -1,4 +1,4 @@
-"""The settings that a study tries first, completed to values of its search space."""
+"""Starting points: the settings that a study tries first, completed for its search space."""
 
 import inspect
 import math
@@ -18,10 +18,15 @@ from raykd.search.space import Distribution, Space, contains
 def complete(
     first: Sequence[Mapping[str, Any]], space: Space, defaults: Mapping[str, Any]
 ) -> tuple[dict[str, Any], ...]:
-    """Gives each setting a value for every name of the space.
+    """Returns the settings with a value for every hyperparameter of the space.
 
-    A name that a setting leaves out has its default, or the nearest value inside the space where
-    the space was narrowed away from the default.
+    A hyperparameter that a setting leaves out gets its default or, if the default lies outside of
+    the space, the nearest value inside it.
+
+    Args:
+        first: Settings that are tried first, each a mapping of names to values.
+        space: Search space.
+        defaults: Default values by name; a name may be missing.
     """
     fallback = {name: nearest(space[name], _default(defaults, name)) for name in space}
     return tuple({name: setting.get(name, fallback[name]) for name in space} for setting in first)
@@ -30,8 +35,8 @@ def complete(
 def left_out(
     first: Sequence[Mapping[str, Any]], space: Space, defaults: Mapping[str, Any]
 ) -> list[str]:
-    """Returns a sentence for each default that `complete` had to replace."""
-    told = []
+    """Returns a message for each default that `complete` replaces by a value inside the space."""
+    messages = []
     for name, distribution in space.items():
         value = _default(defaults, name)
         if contains(distribution, value) or all(name in setting for setting in first):
@@ -42,15 +47,18 @@ def left_out(
             else f"the default {name}={value!r} lies outside of the space"
         )
         instead = nearest(distribution, value)
-        told.append(f"{default}: the first trial starts from {name}={instead!r}, inside of it")
-    return told
+        messages.append(f"{default}: the first trial starts from {name}={instead!r}, inside of it")
+    return messages
 
 
 def nearest(distribution: Distribution, value: Any) -> Any:
-    """Returns the value itself if it is inside, else the nearest that is.
+    """Returns the value of a distribution that is nearest to `value`; itself if it is inside.
 
-    To what is no number nothing is near: then it is the middle of a range, on its own scale, or
-    the first of the choices.
+    For a value that is not a number, it is the middle of a range (the geometric mean of the bounds
+    on a log scale) or the first choice. The first choice is also taken if no choice is a number.
+
+    Raises:
+        ValueError: The distribution is none of Optuna's three.
     """
     if contains(distribution, value):
         return value
