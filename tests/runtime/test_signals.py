@@ -5,12 +5,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from ray._private import services
 
 from raykd.runtime.signals import Terminated, own_process_groups, terminated_as_interrupted
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Sets Python's handler of SIGINT, which processes that a shell starts with `&` ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def kill(by: int = signal.SIGTERM) -> None:

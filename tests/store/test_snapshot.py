@@ -119,7 +119,7 @@ def test_damaged_manifests(tmp_path, data):
 
 def test_a_later_layout_is_refused(tmp_path):
     folder = Folder(tmp_path)
-    folder.write("snapshot/000001-00000001/manifest.json", b'{"layout": 2}')
+    folder.write("snapshot/000001-00000001/manifest.json", b'{"layout": 3}')
     with pytest.raises(StoreError, match="a later raykd; update this one"):
         load_manifest(folder, (1, 1))
 

@@ -54,7 +54,7 @@ def test_objective_is_the_first_that_epochs_report():
     [
         (b"{", "cannot read .*study.json: not JSON"),
         (b"[]", "is no study of raykd"),
-        (b'{"metric": ["a"], "mode": ["max"], "layout": 2}', "a later raykd; update this one"),
+        (b'{"metric": ["a"], "mode": ["max"], "layout": 3}', "a later raykd; update this one"),
     ],
 )
 def test_what_is_no_specification(tmp_path, data, message):
