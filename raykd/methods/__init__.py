@@ -1,7 +1,7 @@
-"""Distillation methods: one paper a file, its terms as pure functions, one class that joins them.
+"""Distillation methods, one paper per file: its terms as pure functions and one `Method` class.
 
-Adding a method is one file with one `Method` in it (and its test): nothing lists them. Each can be
-imported from here (`from raykd.methods import ITRD`); its file is loaded then.
+To add a method, write one file with one `Method` in it (and its test); there is no list to extend.
+Each method can be imported from here (`from raykd.methods import ITRD`); its file is loaded then.
 """
 
 from typing import Any

@@ -12,20 +12,21 @@ from raykd.models import Output
 
 
 def attention_map(f: Float[Tensor, "B C H W"], p: float) -> Float[Tensor, "B H*W"]:
-    """Q / ‖Q‖ with Q the mean of |f|^p over the channels, flattened (section 3.1)."""
+    """Returns Q / ‖Q‖, where Q is the mean of |f|^p over the channels, flattened (section 3.1)."""
     return unit(f.abs().pow(p).mean(1).flatten(1))
 
 
 def attention_loss(q_s: Float[Tensor, "B L"], q_t: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
-    """Mean squared difference of two normalised attention maps (equation 2, one pair).
+    """Returns the mean squared difference of two normalised attention maps (equation 2, one pair).
 
-    The paper has the norm; the CRD benchmark, whose weight is the default, the mean square.
+    The paper takes the norm of the difference. The mean square is the CRD benchmark's, as is the
+    default weight.
     """
     return F.mse_loss(q_s, q_t)
 
 
 class AT(Method):
-    """Attention maps of every stage, the larger map averaged to the size of the smaller.
+    """Matches the attention maps of every stage; the larger map is averaged to the smaller size.
 
     Args:
         beta: Weight of the sum over the stages; 1000 in the CRD benchmark.
@@ -51,7 +52,11 @@ class AT(Method):
         }
 
     def _pair(self, i: int, f_s: Tensor, f_t: Tensor, t: Output) -> Tensor:
-        """`i` counts from the last stage: which maps it pairs depends on both models."""
+        """Returns the loss of one pair of maps.
+
+        `i` counts from the last stage, so that it names the teacher's same map for every student:
+        `t.once` shares the teacher's side by that key.
+        """
         size = common_size(f_s, f_t)
         q_t = t.once(f"at/{self.p}/{i}/{size}", lambda: attention_map(pooled_to(f_t, size), self.p))
         return attention_loss(attention_map(pooled_to(f_s, size), self.p), q_t)

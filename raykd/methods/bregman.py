@@ -20,19 +20,19 @@ from raykd.modules.frozen import Frozen
 from raykd.modules.transfer import transfer as find_transfer
 
 ROWS = 20_000
-"""Outputs of a layer that are fitted: samples, or positions of maps spread over the samples."""
+"""Number of a layer's outputs that are fitted: samples, or map positions spread over samples."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A represented layer of the teacher.
+    """A layer of the teacher whose outputs are represented by coefficients.
 
     Attributes:
         name: "logits", "pooled" or "stage_<i>", counted from 1.
-        rank: Coefficients.
+        rank: Number of coefficients.
         transfer: Name of its transfer function.
-        width: Features.
-        student: Features that the student predicts the coefficients from.
+        width: Number of the layer's features.
+        student: Number of the student's features from which the coefficients are predicted.
     """
 
     name: str
@@ -43,32 +43,33 @@ class Layer:
 
 
 class Bregman(Method):
-    """The student predicts coefficients of the teacher's layers, which feed imported layers.
+    """Trains the student to predict coefficients of the teacher's layers for imported layers.
 
     Each represented layer is fitted once by `BregmanPCA` (an artefact, shared by all trials with
     its rank) and imported as a fixed layer f(m + V ĉ). A linear head on the student's pooled
-    features (a 1 × 1 convolution on its partner stage) predicts ĉ. The paper's student ends in the
-    imported layer; here it keeps its own classifier besides, trained by `ce`, so that what is
-    evaluated is the plain network. The paper's exact objective is not known: the losses follow
-    from its abstract, and all weights and ranks are assumed.
+    features (a 1 × 1 convolution on its partner stage) predicts the coefficients ĉ. The paper's
+    student ends in the imported layer. Here the student also keeps its own classifier, trained by
+    `ce`, and the plain network is what is evaluated. The paper's exact objective is not known: the
+    losses follow from its abstract, and all weights and ranks are assumed.
 
-    Takes O(batch · positions · (width + rank²)) beyond the activations.
+    A step takes O(batch · positions · (width + rank²)) beyond the activations.
 
     Args:
-        rank_logits: Coefficients of the logits, under softmax, at most K − 1; by default 16 or
-            all. For every `rank_…`, 0 leaves the layer out.
-        rank_pooled: Coefficients of the pooled features.
-        rank_stage_1: Coefficients at each position of the teacher's first stage.
-        rank_stage_2: Of its second stage; and so on.
-        rank_stage_3: Of its third.
-        rank_stage_4: Of its fourth.
-        rank_stage_5: Of its fifth.
-        transfer: Of the pooled features and the stages: "relu" (an extension of the paper, for
-            features of 0 and more) or "identity" (any features).
-        mean: "dual" as in the paper, or "joint" (ours).
+        rank_logits: Number of coefficients of the logits, under softmax; at most K − 1 for K
+            classes, and by default 16 or K − 1 if that is less. For every `rank_…`, 0 leaves the
+            layer out.
+        rank_pooled: Number of coefficients of the pooled features.
+        rank_stage_1: Number of coefficients at each position of the teacher's first stage.
+        rank_stage_2: The same for its second stage.
+        rank_stage_3: The same for its third stage.
+        rank_stage_4: The same for its fourth stage.
+        rank_stage_5: The same for its fifth stage.
+        transfer: Transfer function of the pooled features and the stages: "relu" (an extension of
+            the paper, for features of 0 and more) or "identity" (any features).
+        mean: Mean of the fit (see `BregmanPCA`): "dual" as in the paper, or "joint" (ours).
         match: Weight of the divergence of the imported layer's outputs from the teacher's.
-        coef: Weight of half the squared distance to the teacher's coefficients. These are in the
-            tens for the logits of a confident teacher: search it from 0.001 up.
+        coef: Weight of half the squared distance to the teacher's coefficients. Coefficients
+            are in the tens for the logits of a confident teacher: search this from 0.001 up.
         head: Weight of the cross-entropy behind the imported logits, and behind the imported
             pooled features and the teacher's frozen head.
         gamma: Weight of the cross-entropy of the student's own classifier.
@@ -128,7 +129,7 @@ class Bregman(Method):
         )
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Imports the teacher's layers, fitted now if no trial has done so before.
+        """Imports the teacher's layers, and fits those that no earlier trial has fitted.
 
         Raises:
             ValueError: A layer's outputs are out of its transfer function's range, or it has too
@@ -142,25 +143,26 @@ class Bregman(Method):
                 raise ValueError(f"layer {layer.name} of the teacher: {error}") from error
             imported.load_state_dict({key: fit[key] for key in ("mean", "components")})
             self.found[f"reconstruction_{layer.name}"] = fit["loss"].item()
-            if not fit.get("converged", True):  # artefacts of earlier versions do not say
+            if not fit.get("converged", True):  # artefacts of earlier versions lack it
                 self.found[f"unconverged_{layer.name}"] = 1.0
 
     def facts(self) -> dict[str, float]:
-        """`reconstruction_<layer>` of each layer's fit, and `unconverged_<layer>` of some.
+        """Returns `reconstruction_<layer>` of each fit, and `unconverged_<layer>` of some.
 
-        The first is the mean divergence of the outputs that were fitted: in nats for the logits;
-        for pooled features and stages the sum over the features, which is half the squared error
-        where the transfer function is the identity. The second is 1 for a fit that was stopped by
-        its limit of iterations, and is not there for others.
+        `reconstruction_<layer>` is the mean divergence of the outputs that were fitted: in nats
+        for the logits; for pooled features and stages the sum over the features, which is half the
+        squared error where the transfer function is the identity. `unconverged_<layer>` is 1 for a
+        fit that was stopped by its limit of iterations, and absent for others.
         """
         return self.found
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns `ce`, and those of `match`, `coef` and `head` that have a weight.
+        """Returns `ce`, and those of `match`, `coef` and `head` whose weight is not 0.
 
-        `match` is the mean over samples (and positions), summed over the layers: in nats for the
-        logits, and of pooled features and stages the mean over features too (ours), which brings
-        them to its scale. `coef` is such a sum and mean of ½|ĉ − c|². `head` is the mean
+        `match` is the divergence, averaged over samples (and positions) and summed over layers. It
+        is in nats for the logits; for pooled features and stages it is averaged over features too
+        (ours), which brings them to the scale of the logits. `coef` is ½|ĉ − c|², averaged over
+        samples (and positions) and summed over layers. `head` is the mean
         cross-entropy over the layers that lead to logits.
         """
         match, coef, head = [], [], []
@@ -224,7 +226,7 @@ def _check_rank(layer: Layer) -> None:
 
 
 def _rows(name: str, s: Output, t: Output) -> tuple[Float[Tensor, "N S"], Float[Tensor, "N D"]]:
-    """What the student predicts from and what the teacher's layer puts out, a row each."""
+    """Returns the student's features and the teacher's outputs of a layer, a row per position."""
     if name == "logits":
         return s.pooled, t.logits.softmax(1)
     if name == "pooled":
@@ -239,7 +241,7 @@ def _rows(name: str, s: Output, t: Output) -> tuple[Float[Tensor, "N S"], Float[
 def _fit(
     layer: Layer, rank: int, mean: str, teacher: nn.Module, data: Data, artefact: Artefact
 ) -> dict[str, Tensor]:
-    """The layer's `mean` and `components`, in float64.
+    """Returns the layer's fit: `mean` and `components` in float64, `loss` and `converged`.
 
     Each fit starts from that of the next smaller power of two, so that studies of different ranks
     share their fits and the loss falls along that chain.
@@ -256,15 +258,15 @@ def _fit(
             start = BregmanLayer(fit["mean"], fit["components"], transfer).to(y.device)
         pca = BregmanPCA(rank, layer.transfer, mean).fit(y, start)
         numbers = {"loss": pca.loss_, "converged": float(pca.converged_)}
-        told = {name: torch.tensor(x, dtype=torch.float64) for name, x in numbers.items()}
-        return {"mean": pca.mean_, "components": pca.components_.T, **told}
+        quality = {name: torch.tensor(x, dtype=torch.float64) for name, x in numbers.items()}
+        return {"mean": pca.mean_, "components": pca.components_.T, **quality}
 
     return artefact("bregman", {**config, "rank": rank, "mean": mean}, make)
 
 
 @torch.no_grad()
 def _outputs(layer: Layer, teacher: nn.Module, data: Data) -> dict[str, Tensor]:
-    """Outputs of the teacher's layer on training samples, as they come in the first epoch."""
+    """Returns the layer's outputs on training samples, in the order of the first epoch."""
     positions = max(1, ROWS // len(data))
     rows: list[Tensor] = []
     for batch in data.train(0):
@@ -278,7 +280,7 @@ def _outputs(layer: Layer, teacher: nn.Module, data: Data) -> dict[str, Tensor]:
 
 
 def _layer(name: str) -> Callable[[Output], Float[Tensor, "B P D"]]:
-    """Reads a layer's outputs at its P positions."""
+    """Returns a function that reads a layer's outputs at its P positions."""
     if name == "logits":
         return lambda output: output.logits.softmax(1)[:, None]
     if name == "pooled":

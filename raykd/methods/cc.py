@@ -9,26 +9,26 @@ from raykd.methods.method import Method
 from raykd.models import Output
 
 WIDTH = 128
-"""Of both embeddings; the CRD benchmark's."""
+"""Number of features of both embeddings; the CRD benchmark's value."""
 
 
 def correlation_congruence_loss(
     e_s: Float[Tensor, "B D"], e_t: Float[Tensor, "B D"]
 ) -> Float[Tensor, ""]:
-    """Mean over consecutive samples of |Δ_i| · |Δ_i+1|, Δ = e_s − e_t; 0 for a batch of one.
+    """Returns the mean over consecutive samples of |Δ_i| · |Δ_i+1|, where Δ = e_s − e_t.
 
-    The simplified loss that the paper's author gave to the CRD benchmark, in place of the
-    paper's own, over kernels.
+    It is 0 for a batch of one. This is the simplified loss that the paper's author gave to the CRD
+    benchmark, in place of the paper's own, which is defined over kernels.
     """
     delta = (e_s - e_t).abs()
     return (delta[:-1] * delta[1:]).sum() / max(1, len(delta) - 1)
 
 
 class CC(Method):
-    """Embedded differences of neighbours in a batch are made orthogonal, hence small.
+    """Makes the embedded differences of neighbours in a batch orthogonal, and hence small.
 
     The teacher's embedding is trained as well, so embedding everything to a constant is a (bad)
-    optimum: the CRD benchmark's form is kept as it is.
+    optimum. The CRD benchmark's form is kept nevertheless.
 
     Args:
         beta: Weight of the correlation loss; 0.02 in the CRD benchmark.

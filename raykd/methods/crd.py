@@ -21,7 +21,7 @@ def log_partition(
     taken: Bool[Tensor, "B M"],
     samples: int,
 ) -> Float[Tensor, ""]:
-    """Returns ln Z: N times the mean of exp(score) over the positives and the negatives taken."""
+    """Returns ln Z; Z is `samples` times the mean of exp(score) over positives and negatives."""
     scores = torch.cat([positive[:, None], negative.masked_fill(~taken, -torch.inf)], 1)
     count = (taken.sum() + len(positive)).to(scores)
     return scores.flatten().logsumexp(0) - count.log() + log(samples)
@@ -33,29 +33,31 @@ def nce_loss(
     taken: Bool[Tensor, "B M"],
     log_noise: float,
 ) -> Float[Tensor, ""]:
-    """−Σ ln h(positive) − Σ ln(1 − h(negative)) in nats, the mean over the batch.
+    """Returns −Σ ln h(positive) − Σ ln(1 − h(negative)) in nats, the mean over the batch.
 
-    h = P / (P + K/N) with P = exp(score) / Z. The scores come with ln Z taken off; `log_noise` is
-    ln(K/N). h is a sigmoid of the difference, so nothing overflows and no epsilon is needed.
+    Here h = P / (P + K/N) with P = exp(score) / Z. ln Z has been subtracted from the scores
+    already; `log_noise` is ln(K/N). h is a sigmoid of the difference, so nothing overflows and no
+    epsilon is needed.
     """
     negatives = F.logsigmoid(log_noise - negative).masked_fill(~taken, 0).sum(1)
     return -(F.logsigmoid(positive - log_noise) + negatives).mean()
 
 
 class CRD(Method):
-    """Contrasts each sample's embedding with its own and with other classes' in memory banks.
+    """Contrasts each embedding with entries of its sample and of other classes in memory banks.
 
-    Student and teacher features are embedded linearly and brought to length one. Each side is the
-    anchor once, against the other side's bank. Takes 8 · N · features bytes for the two banks
-    (51 MB on CIFAR) and O(B · K + K · features) a step, of which the paper's method demands the
-    first term; the published code takes O(B · K · features).
+    Student and teacher features are embedded linearly and scaled to length one. Each side is the
+    anchor once, against the other side's bank. The two banks take 8 · N · features bytes (51 MB on
+    CIFAR). A step takes O(B · K + K · features), of which the paper's method demands the first
+    term; the published code takes O(B · K · features).
 
     Args:
         beta: Weight of the contrastive loss; 0.8 in the CRD benchmark.
         gamma: Weight of the cross-entropy; 1 in the CRD benchmark.
-        temperature: Divides the cosine; 0.07 in the published code (the paper's text says 0.1).
-        negatives: K, drawn from other classes without replacement ("exact" mode); 16384 in the
-            CRD benchmark. Data with fewer samples outside the largest class gives all of those.
+        temperature: Divisor of the cosine; 0.07 in the published code (the paper's text says 0.1).
+        negatives: Number K of negatives per sample, drawn from other classes without replacement
+            ("exact" mode); 16384 in the CRD benchmark. If fewer samples lie outside the largest
+            class, K is their number.
         features: Width of the embedding; 128 in the CRD benchmark.
         momentum: Share of the old entry in the bank's new one; 0.5 in the CRD benchmark.
     """
@@ -85,10 +87,10 @@ class CRD(Method):
         self.requested, self.features, self.momentum = negatives, features, momentum
         self.embed_s = nn.Linear(s.pooled.shape[1], features)
         self.embed_t = nn.Linear(t.pooled.shape[1], features)
-        self.register_buffer("log_z", torch.full((2,), torch.nan))  # ln Z as either is the anchor
+        self.register_buffer("log_z", torch.full((2,), torch.nan))  # ln Z per anchor (s, t)
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Makes the banks; they are random until a sample is seen.
+        """Creates the banks; a sample's entry is random until the sample is seen.
 
         Raises:
             ValueError: All samples are of one class.
@@ -101,7 +103,7 @@ class CRD(Method):
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns `ce` and `crd`, both in nats; `crd` sums both anchors.
 
-        The first batch fixes Z. The banks take the batch in after the loss is computed.
+        The first batch fixes Z. The banks are updated with the batch after the loss is computed.
         """
         z_s, z_t = unit(self.embed_s(s.pooled)), unit(self.embed_t(t.pooled))
         order, taken = self.negatives.draw(batch.target)
@@ -123,6 +125,7 @@ class CRD(Method):
         order: Tensor,
         taken: Bool[Tensor, "B M"],
     ) -> Float[Tensor, ""]:
+        """Returns the loss with `z` as the anchor (0: student, 1: teacher) against `bank`."""
         positive = (z * bank.entries[batch.index]).sum(1) / self.temperature
         negative = z @ bank.entries[order].T / self.temperature
         samples = len(bank.entries)

@@ -12,21 +12,21 @@ from raykd.modules.regressor import Regressor
 
 
 def hint_loss(r: Float[Tensor, "B C H W"], u_h: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
-    """Mean squared difference of the regressed guided map and the hint (equation 3).
+    """Returns the mean squared difference of the regressed guided map and the hint (equation 3).
 
-    The paper has half the sum; the CRD benchmark, whose weight is the default, the mean.
+    The paper takes half the sum. The mean is the CRD benchmark's, as is the default weight.
     """
     return F.mse_loss(r, u_h)
 
 
 class FitNet(Method):
-    """The teacher's map of one stage as a hint for the student's, through a regressor.
+    """Gives the teacher's map of one stage as a hint for the student's, through a regressor.
 
-    One stage of training as in the CRD benchmark; the paper trains up to the hint first.
+    Training has one phase, as in the CRD benchmark; the paper first trains up to the hint alone.
 
     Args:
         beta: Weight of the hint loss; 100 in the CRD benchmark.
-        hint: Which stage, counted from 0; the CRD benchmark takes the second.
+        hint: Index of the stage, counted from 0; the CRD benchmark takes the second stage.
     """
 
     def __init__(self, s: Output, t: Output, *, beta: float = 100.0, hint: int = 1) -> None:

@@ -20,27 +20,31 @@ from raykd.modules.frozen import Frozen
 from raykd.modules.regressor import BatchNorm2d
 
 FACTORS = ("spatial", "whole")
+"""Values that the hyperparameter `factor` accepts."""
 
 
 def spatial_factor(f: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H*W"]:
-    """The CRD benchmark's factor: the mean of f² over the channels, of length one."""
+    """Returns the CRD benchmark's factor: the mean of f² over channels, scaled to length one."""
     return unit(f.square().mean(1).flatten(1))
 
 
 def whole_factor(f: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C*H*W"]:
-    """The authors' factor: all of f, of length one."""
+    """Returns the authors' factor: all of f, flattened and scaled to length one."""
     return unit(f.flatten(1))
 
 
 def factor_loss(f_s: Float[Tensor, "B L"], f_t: Float[Tensor, "B L"]) -> Float[Tensor, ""]:
-    """L_FT with p = 1: mean |f_s − f_t|. It shrinks with √L, so beta depends on the map's size."""
+    """Returns L_FT with p = 1, the mean of |f_s − f_t|.
+
+    It falls as 1 / √L, so the best beta depends on the map's size.
+    """
     return F.l1_loss(f_s, f_t)
 
 
 class Paraphraser(nn.Module):
-    """Autoencoder of the teacher's last map: `encoder` gives the factor, `decoder` the map back.
+    """Autoencoder of the teacher's last map: `encoder` gives the factor, `decoder` the map again.
 
-    No batch norm, as in the authors' code and in the CRD benchmark.
+    It has no batch norm, as in the authors' code and in the CRD benchmark.
     """
 
     def __init__(self, c_t: int, c_f: int) -> None:
@@ -56,27 +60,27 @@ class Paraphraser(nn.Module):
         )
 
     def forward(self, f_t: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Returns the reconstruction."""
+        """Returns the reconstructed map."""
         reconstruction: Tensor = self.decoder(self.encoder(f_t))
         return reconstruction
 
 
 class FT(Method):
-    """Factors of the last maps: a frozen paraphraser's (teacher) and a translator's (student).
+    """Matches factors of the last maps: a frozen paraphraser's (teacher), a translator's (student).
 
-    The paraphraser is learned before the students, by reconstruction (mean squared error, as in the
-    paper and the CRD benchmark; the authors' code has the absolute error), and is an artefact: it
+    The paraphraser is trained before the students, by reconstruction (mean squared error, as in the
+    paper and the CRD benchmark; the authors' code has the absolute error). It is an artefact: it
     costs `paraphraser_epochs` epochs of teacher passes once. The larger factor is averaged to the
     size of the smaller. The translator has batch norm as in the CRD benchmark.
 
     Args:
         beta: Weight of the factor loss; 200 in the CRD benchmark (500 in the authors' code, with
             the whole factor).
-        k: Channels of the factor over those of the teacher's map; 0.5 in both.
+        k: Ratio of the factor's channels to those of the teacher's map; 0.5 in both codes.
         factor: "spatial" as in the CRD benchmark, or "whole" as in the authors' code.
-        paraphraser_epochs: 30 in the CRD benchmark.
-        paraphraser_lr: Of SGD with momentum 0.9 and weight decay 5e-4; 0.01 in the CRD benchmark
-            for ResNets.
+        paraphraser_epochs: Number of epochs of the paraphraser; 30 in the CRD benchmark.
+        paraphraser_lr: Learning rate of the paraphraser's SGD, which has momentum 0.9 and weight
+            decay 5e-4; 0.01 in the CRD benchmark for ResNets.
     """
 
     def __init__(
@@ -107,7 +111,7 @@ class FT(Method):
         self.paraphraser: Frozen | None = None
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Learns the paraphraser, or takes the one that was learned before."""
+        """Loads the paraphraser, and trains it if no earlier trial has done so."""
         state = artefact("ft_paraphraser", self.stage, lambda: self._learn(teacher, data))
         like = next(self.translator.parameters())
         encoder = _encoder(*self.channels, norm=False).to(like)
@@ -149,7 +153,7 @@ class FT(Method):
 
 
 def _encoder(c_in: int, c_out: int, *, norm: bool) -> nn.Sequential:
-    """Three 3 × 3 convolutions, to `c_out` channels in the second."""
+    """Returns three 3 × 3 convolutions; the second changes the channels to `c_out`."""
     layers: list[nn.Module] = []
     for a, b in ((c_in, c_in), (c_in, c_out), (c_out, c_out)):
         layers.append(nn.Conv2d(a, b, 3, padding=1))

@@ -16,12 +16,12 @@ from raykd.models import Output
 def correlation_loss(
     z_s: Float[Tensor, "B D"], z_t: Float[Tensor, "B D"], alpha: float
 ) -> Float[Tensor, ""]:
-    """L_corr = log2 Σ_i |v_i − 1|^(2α) in bits, v the diagonal of the correlation (equation 6).
+    """Returns L_corr = log2 Σ_i |v_i − 1|^(2α) in bits (equation 6).
 
-    Features are standardised over the batch with the unbiased deviation and v is divided by B, as
-    in the official code, so v is at most (B − 1)/B and the loss at least log2 D − 2α log2 B. A
-    feature without variance counts as uncorrelated (v = 0), and one that hardly varies beside the
-    others gets little gradient, see `bounded`.
+    v is the diagonal of the correlation matrix. Features are standardised over the batch with the
+    unbiased deviation and v is divided by B, as in the official code, so v is at most (B − 1)/B
+    and the loss at least log2 D − 2α log2 B. A feature without variance counts as uncorrelated (v =
+    0), and one that hardly varies beside the others gets little gradient, see `bounded`.
     """
     v = (_standardise(_bounded(z_s)) * _standardise(z_t)).sum(0) / len(z_s)
     return _log_distance(v, alpha)
@@ -30,7 +30,7 @@ def correlation_loss(
 def mutual_information_loss(
     z_s: Float[Tensor, "B Ds"], z_t: Float[Tensor, "B Dt"]
 ) -> Float[Tensor, ""]:
-    """L_mi = ‖G_s‖² − ‖G_st‖² (equation 9 without its logarithms, as the paper's text has it).
+    """Returns L_mi = ‖G_s‖² − ‖G_st‖² (equation 9 without logarithms, as the paper's text has it).
 
     G_s is the Gram matrix of the unit rows of z_s, G_st its Hadamard product with the teacher's,
     each divided by its trace. The value lies in [0, 1 − 1/B].
@@ -42,7 +42,7 @@ def mutual_information_loss(
 
 
 class TeacherSide(NamedTuple):
-    """What both losses need of the teacher: the same for every student of a cohort."""
+    """Tensors of the teacher that both losses need, the same for every student of a cohort."""
 
     standardised: Float[Tensor, "B D"]
     squared_gram: Float[Tensor, "B B"]
@@ -58,7 +58,7 @@ def teacher_side(z_t: Float[Tensor, "B D"]) -> TeacherSide:
 def correlation_loss_closed(
     z_s: Float[Tensor, "B D"], teacher: TeacherSide, alpha: float
 ) -> Float[Tensor, ""]:
-    """`correlation_loss` with the student's deviation taken out of the sum over the batch."""
+    """Returns `correlation_loss`; the student's deviation is taken out of the sum over samples."""
     z_s = _bounded(z_s)
     centred = z_s - z_s.mean(0)
     v = (centred * teacher.standardised).sum(0) / (_deviation(z_s) * len(z_s))
@@ -68,7 +68,7 @@ def correlation_loss_closed(
 def mutual_information_loss_closed(
     z_s: Float[Tensor, "B D"], teacher: TeacherSide
 ) -> Float[Tensor, ""]:
-    """`mutual_information_loss` with the traces written out.
+    """Returns `mutual_information_loss`, with the traces written out.
 
     Unit rows have a trace of B, so the loss is Σ_ij (1 − cos²(t_i, t_j)) (s_i · s_j)² / B²: the
     first factor is the teacher's alone. A row without direction adds nothing to either trace.
@@ -83,17 +83,18 @@ def mutual_information_loss_closed(
 
 
 class ITRD(Method):
-    """Correlation over features and mutual information over samples, on the pooled features.
+    """Matches correlation over features and mutual information over samples of pooled features.
 
     A linear embedding carries the student's features to the teacher's width: always for the
     correlation, and for the mutual information only where the widths differ (one embedding serves
     both). Training uses the closed forms, whose teacher side a cohort shares.
 
     Args:
-        alpha: Exponent of the correlation loss, above 0.5: the gradient is infinite below.
-            Published: 1.01 where teacher and student are of one architecture, 1.50 otherwise.
-        beta_corr: Weight of the correlation loss; published.
-        beta_mi: Weight of the mutual information loss; published (the code's own default is 0.05).
+        alpha: Exponent of the correlation loss, above 0.5, since the gradient is infinite
+            below. Published: 1.01 where both networks are of one architecture, 1.50 otherwise.
+        beta_corr: Weight of the correlation loss; the published value.
+        beta_mi: Weight of the mutual information loss; the published value (the code's own default
+            is 0.05).
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class ITRD(Method):
         self.same_width = d_s == d_t
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns `ce` (nats), `corr` (bits; may be negative) and `mi`: equation 10."""
+        """Returns `ce` (nats), `corr` (bits; may be negative) and `mi` (equation 10)."""
         teacher = t.once("itrd", lambda: teacher_side(t.pooled))
         embedded = self.embed(s.pooled)
         z_s = s.pooled if self.same_width else embedded
@@ -139,7 +140,7 @@ def _standardise(z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
 
 
 def _deviation(z: Float[Tensor, "B D"]) -> Float[Tensor, "D"]:
-    """Unbiased; 1 for a feature that does not vary by more than the rounding of its mean."""
+    """Returns the unbiased deviation, or 1 if a feature varies no more than its mean is rounded."""
     variance = z.var(0, correction=min(1, len(z) - 1))
     rounding = 8 * torch.finfo(z.dtype).eps * z.detach().abs().amax(0)
     return torch.where(variance > rounding.square(), variance, 1.0).sqrt()

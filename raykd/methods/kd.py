@@ -12,17 +12,17 @@ from raykd.models import Output
 def kd_loss(
     y_s: Float[Tensor, "B K"], y_t: Float[Tensor, "B K"], temperature: float
 ) -> Float[Tensor, ""]:
-    """T² · KL(softmax(y_t / T) ‖ softmax(y_s / T)) in nats, the mean over the batch."""
+    """Returns T² · KL(softmax(y_t / T) ‖ softmax(y_s / T)) in nats, the mean over the batch."""
     p_s = F.log_softmax(y_s / temperature, dim=1)
     p_t = F.log_softmax(y_t / temperature, dim=1)
     return F.kl_div(p_s, p_t, reduction="batchmean", log_target=True) * temperature**2
 
 
 class KD(Method):
-    """Soft labels at a temperature; the CRD benchmark's weights (0.1 CE + 0.9 KD, T = 4).
+    """Trains on soft labels; the defaults are the CRD benchmark's (0.1 CE + 0.9 KD, T = 4).
 
     Args:
-        temperature: Softens both distributions; 4 in the CRD benchmark.
+        temperature: Divisor T of the logits, softening both distributions; 4 in the CRD benchmark.
         alpha: Weight of the soft labels; 0.9 in the CRD benchmark.
         gamma: Weight of the cross-entropy; 1 − alpha by default, as in the CRD benchmark.
     """

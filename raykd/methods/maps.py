@@ -1,4 +1,4 @@
-"""Feature maps of a student and a teacher: which belong together, and at which size."""
+"""Pairs of feature maps of a student and a teacher, and their common size."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -11,11 +11,11 @@ Map = Float[Tensor, "B _ _ _"]
 
 
 def last_stage(who: str, output: Output) -> Stage:
-    """Returns what the last stage gave, of any shape.
+    """Returns the output of the last stage, of any shape.
 
     Args:
-        who: "student" or "teacher", for the message.
-        output: What that model says.
+        who: "student" or "teacher", for the error message.
+        output: Output of that model.
 
     Raises:
         ValueError: The model has no stages.
@@ -28,10 +28,10 @@ def last_stage(who: str, output: Output) -> Stage:
 
 
 def map_at(who: str, output: Output, i: int) -> Map:
-    """Returns the map of stage `i`.
+    """Returns the map (batch, channels, height, width) of stage `i`.
 
     Raises:
-        ValueError: That stage gives no map.
+        ValueError: The output of that stage has another number of dimensions.
     """
     f = output.stages[i]
     if f.ndim != 4:
@@ -43,20 +43,23 @@ def map_at(who: str, output: Output, i: int) -> Map:
 
 
 def last_map(who: str, output: Output) -> Map:
-    """Returns the last map.
+    """Returns the map of the last stage.
 
     Raises:
-        ValueError: The model has no stages, or its last one gives no map.
+        ValueError: The model has no stages, or the output of its last one is no map.
     """
     last_stage(who, output)
     return map_at(who, output, len(output.stages) - 1)
 
 
 def stage_pairs(s: Output, t: Output) -> list[tuple[Map, Map]]:
-    """Pairs the maps of student and teacher, counted from the last where one has more.
+    """Returns pairs of maps of student and teacher, from the first paired stage to the last.
+
+    Stages are paired from the last one backwards: if one model has more, its first ones have no
+    partner.
 
     Raises:
-        ValueError: A model has no stages, or one that would be paired gives no map.
+        ValueError: A model has no stages, or the output of one that would be paired is no map.
     """
     last_map("student", s), last_map("teacher", t)
     n_s, n_t = len(s.stages), len(t.stages)
@@ -67,10 +70,10 @@ def stage_pairs(s: Output, t: Output) -> list[tuple[Map, Map]]:
 
 
 def common_size(f_s: Map, f_t: Map) -> tuple[int, int]:
-    """Height and width of the smaller map."""
+    """Returns the smaller height and the smaller width of two maps."""
     return min(f_s.shape[2], f_t.shape[2]), min(f_s.shape[3], f_t.shape[3])
 
 
 def pooled_to(f: Map, size: tuple[int, int]) -> Map:
-    """Returns the map averaged to `size` (height, width); itself where it has that size."""
+    """Returns the map averaged to `size` (height, width), or the map itself if it has that size."""
     return f if f.shape[2:] == size else F.adaptive_avg_pool2d(f, size)

@@ -24,11 +24,11 @@ from raykd.models import Output
 from raykd.models.output import at_least_float32
 
 TASK = "gamma"
-"""What every method calls the weight of its cross-entropy with the classes."""
+"""Hyperparameter that weights the cross-entropy with the labels, in every method that has one."""
 
 
 class Addable(type):
-    """The type of methods: `CRD + KD` is the method with both objectives."""
+    """Metaclass of methods, which makes `CRD + KD` the method with both objectives."""
 
     def __add__(cls, other: Any) -> Any:
         return add(cls, other)
@@ -38,35 +38,35 @@ class Addable(type):
 
 
 class Method(nn.Module, metaclass=Addable):
-    """A paper's whole objective, the task loss included.
+    """Base class of distillation methods: a paper's whole objective, the task loss included.
 
     The constructor takes one output of the student and one of the teacher, to see their shapes,
-    and the method's hyperparameters by keyword; their defaults are the paper's. Learnable parts
+    and the method's hyperparameters by keyword; their defaults are the paper's. Its learnable parts
     (an embedding, a regressor) are submodules and are trained with the student.
 
     Calling a method computes in float32 (float64 for outputs of float64), also inside an autocast:
     outputs of lower precision are cast, and `forward` runs with autocast off.
 
     Raises:
-        ValueError: A hyperparameter is out of range, or the pair's shapes can't be used: before
-            anything is trained.
+        ValueError: A hyperparameter is out of range, or the pair's shapes can't be used. This is
+            checked before anything is trained.
     """
 
     def __init__(self, s: Output, t: Output) -> None:
         super().__init__()
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Called once before training, for methods that need more than outputs.
+        """Sets up once, before training, whatever the method needs besides outputs.
 
-        Such as the teacher's frozen head, the training targets, or an earlier stage's artefact.
+        This may be the teacher's frozen head, the training targets, or an earlier stage's artefact.
         """
 
     def facts(self) -> dict[str, float]:
-        """What `prepare` found out, for the record: it stands among the metrics of every epoch."""
+        """Returns numbers that `prepare` found, recorded with the metrics of every epoch."""
         return {}
 
     def schedule(self, progress: float) -> None:
-        """Called before each epoch with the share of the training that is done, in [0, 1)."""
+        """Adapts to `progress`, the share of training done, in [0, 1), before each epoch."""
 
     def __call__(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Runs `forward` in float32, and checks that it returns a dict of scalar terms."""
@@ -79,7 +79,7 @@ class Method(nn.Module, metaclass=Addable):
             return checked(super().__call__(s, t, batch), self)
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns the weighted terms by name; their sum is the loss.
+        """Returns the weighted loss terms by name; their sum is the loss.
 
         `s` and `t` are at least float32, and no autocast is on; `t` carries no gradient.
         """
@@ -87,7 +87,7 @@ class Method(nn.Module, metaclass=Addable):
 
     @classmethod
     def hyperparameters(cls) -> dict[str, Any]:
-        """The names that a study may search or set, with their defaults."""
+        """Returns the hyperparameters that a study may search or set, with their defaults."""
         return {
             name: parameter.default
             for name, parameter in inspect.signature(cls).parameters.items()
@@ -98,13 +98,13 @@ class Method(nn.Module, metaclass=Addable):
 class _Sum(Method):
     """The sum of several methods; the task loss is counted once.
 
-    A part's hyperparameter `x` is called `<part>_x` here, and its terms `<part>_<term>`, but for a
-    term that is called as the part. The parts' own cross-entropies (the term `ce`) are left out,
-    and their weights (`gamma`) with them: there is one, in the steps in which a part has one.
+    A part's hyperparameter `x` is called `<part>_x` here and its terms `<part>_<term>`; a term that
+    has the part's own name keeps it. The parts' own cross-entropies (the term `ce`) and their
+    weights (`gamma`) are replaced by one of the sum, in the steps in which a part has one.
 
     Args:
-        <part>_weight: Multiplies all terms of a part; 1.
-        gamma: Weight of the cross-entropy; 1, as the CRD benchmark has it with two methods.
+        <part>_weight: Factor of all terms of a part; 1 by default.
+        gamma: Weight of the cross-entropy; 1 by default, as in the CRD benchmark's sums.
     """
 
     parts: ClassVar[dict[str, type[Method]]]
@@ -132,17 +132,20 @@ class _Sum(Method):
             method.prepare(teacher, data, artefact)
 
     def facts(self) -> dict[str, float]:
-        """What each part found out, under `<part>_<name>`."""
-        told = {name: method.facts() for name, method in self._methods().items()}
-        return {f"{name}_{key}": value for name, of in told.items() for key, value in of.items()}
+        """Returns the facts of each part, under `<part>_<name>`."""
+        return {
+            f"{name}_{key}": value
+            for name, method in self._methods().items()
+            for key, value in method.facts().items()
+        }
 
     def schedule(self, progress: float) -> None:
-        """Tells each part."""
+        """Passes the progress on to each part."""
         for method in self._methods().values():
             method.schedule(progress)
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns the terms of all parts."""
+        """Returns the weighted terms of all parts, and their one cross-entropy."""
         terms: dict[str, Tensor] = {}
         for name, method in self._methods().items():
             for term, value in method(s, t, batch).items():
@@ -158,13 +161,14 @@ class _Sum(Method):
 
 
 def add(*methods: Any) -> Any:
-    """Returns the class whose objective is the sum of the methods'.
+    """Returns the class whose objective is the sum of those of `methods`.
 
-    What a `partial` of a method has bound is bound in the sum, under the names that it has there:
-    the sum is then a `partial` as well.
+    If a method is a `partial`, what it has bound is bound in the sum, under the names that it has
+    there, and the sum is a `partial` as well.
 
     Raises:
-        ValueError: A method is there twice, or what is added is no method.
+        ValueError: A method is in the sum twice, two methods have one name, an argument is no
+            method, or a `partial` binds a part's `gamma`.
     """
     parts: list[type[Method]] = []
     config: dict[str, Any] = {}
@@ -199,7 +203,7 @@ def add(*methods: Any) -> Any:
 
 
 def __getattr__(name: str) -> type[Method]:
-    """Makes the class `<name>+<name>` when it is looked up, as pickle does."""
+    """Returns the class `<name>+<name>`, made when it is looked up, as pickle does."""
     parts = name.split("+")
     if len(parts) < 2:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -250,7 +254,7 @@ def _name(method: type[Method]) -> str:
 
 
 def names() -> list[str]:
-    """Names of the methods: the files of this folder that define one."""
+    """Returns the names of the methods: the files of this folder that define one."""
     found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
     return [name for name in found if _defined(name)]
 

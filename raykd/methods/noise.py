@@ -12,26 +12,29 @@ from raykd.modules.batch_statistics import on_batch_statistics
 
 
 def soft_cross_entropy(y_s: Float[Tensor, "B K"], y_t: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
-    """−Σ softmax(y_t) ln softmax(y_s) in nats, the mean over the batch; at least the entropy."""
+    """Returns −Σ softmax(y_t) ln softmax(y_s) in nats, the mean over the batch.
+
+    It is at least the entropy of the teacher's answers.
+    """
     return -(y_t.softmax(1) * y_s.log_softmax(1)).sum(1).mean()
 
 
 class Noise(Method):
-    """The student learns the teacher's answers to noise; no labels, no data.
+    """Trains the student on the teacher's answers to noise, without labels and without data.
 
-    For `raykd.data.noise.Noise`. The teacher's batch norms use the statistics of the noise batch,
-    which undoes the shift that noise causes in its hidden layers; its buffers stay as they are. Its
-    answers on running statistics, which the loop has computed, are not used: this method costs a
-    second teacher pass a batch, which a cohort shares. Statistics are those of a worker's batch:
-    keep at least 128 samples there.
+    Use it with `raykd.data.noise.Noise`. The teacher's batch norms use the statistics of the noise
+    batch, which undoes the shift that noise causes in its hidden layers; its buffers stay as they
+    are. The answers on running statistics, which the training loop has computed, are not used: this
+    method costs a second teacher pass per batch, which a cohort shares. The statistics are those of
+    one worker's batch, so keep at least 128 samples in it.
 
-    The student's running statistics become those of noise. `recalibrated` and
-    `AnswersOnBatchStatistics` of `raykd.modules.batch_statistics` are the alternatives.
+    The student's own running statistics become those of noise. To avoid that, use `recalibrated`
+    or `AnswersOnBatchStatistics` of `raykd.modules.batch_statistics`.
 
     Args:
         fraction: Share of the teacher's batch norm layers, from the input on, that use the batch's
-            statistics: 1 is published, and less is the paper's ablation (which layers it takes
-            first is assumed).
+            statistics. 1 is published; less is the paper's ablation (that it takes the layers
+            from the input on is assumed).
     """
 
     def __init__(self, s: Output, t: Output, *, fraction: float = 1.0) -> None:
@@ -47,16 +50,16 @@ class Noise(Method):
         self.fraction = fraction
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Makes the teacher's twin on batch statistics.
+        """Makes a twin of the teacher that uses batch statistics.
 
         Raises:
             ValueError: The teacher has no batch norm.
         """
-        # in a tuple: the teacher is no part of the student's state
+        # in a tuple, so that the teacher is no part of the method's state
         self.teacher = (on_batch_statistics(teacher, self.fraction).eval(),)
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns `noise`: the cross-entropy with the teacher's answers, in nats."""
+        """Returns `noise`, the cross-entropy with the teacher's answers, in nats."""
         return {"noise": soft_cross_entropy(s.logits, self._answers(t, batch))}
 
     def _answers(self, t: Output, batch: Batch) -> Float[Tensor, "B K"]:

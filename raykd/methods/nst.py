@@ -12,18 +12,18 @@ from raykd.models import Output
 
 
 def selectivity(f: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H*W"]:
-    """Each channel's map, flattened and of length one."""
+    """Returns each channel's map, flattened and scaled to length one."""
     return unit(f.flatten(2), dim=2)
 
 
 def polynomial_kernel(
     f_a: Float[Tensor, "B Ca L"], f_b: Float[Tensor, "B Cb L"]
 ) -> Float[Tensor, ""]:
-    """Mean over samples and pairs of channels of (f_a · f_b)²: the kernel of degree 2, c = 0.
+    """Returns the mean over samples and pairs of channels of (f_a · f_b)² (degree 2, c = 0).
 
-    Σ (f_a · f_b)² = ‖F_a F_bᵀ‖² = ⟨F_aᵀ F_a, F_bᵀ F_b⟩: the smaller of the two forms is taken, so
-    that neither needs more memory than the maps (every pair of maps at once would be 17 GB for
-    the last stage of a ResNet-50 and 64 samples).
+    Σ (f_a · f_b)² = ‖F_a F_bᵀ‖² = ⟨F_aᵀ F_a, F_bᵀ F_b⟩: the smaller of the last two forms is
+    computed, which needs no more memory than the maps (every pair of maps at once would be 17 GB
+    for the last stage of a ResNet-50 and 64 samples).
     """
     (samples, c_a, length), c_b = f_a.shape, f_b.shape[1]
     if c_a * c_b <= length * length:
@@ -38,12 +38,12 @@ def mmd_loss(
     f_t: Float[Tensor, "B Ct L"],
     k_tt: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """L_MMD², squared maximum mean discrepancy; `k_tt` is the teacher's own kernel mean."""
+    """Returns L_MMD², the squared maximum mean discrepancy; `k_tt` is the teacher's kernel mean."""
     return k_tt + polynomial_kernel(f_s, f_s) - 2 * polynomial_kernel(f_s, f_t)
 
 
 class NST(Method):
-    """Where the channels of a stage look, as a distribution, for every stage.
+    """Matches, at every stage, the distributions of the channels' normalised maps.
 
     The larger map is averaged to the size of the smaller.
 
@@ -67,7 +67,11 @@ class NST(Method):
 
 
 def _pair(i: int, f_s: Tensor, f_t: Tensor, t: Output) -> Tensor:
-    """`i` counts from the last stage: which maps it pairs depends on both models."""
+    """Returns the loss of one pair of maps.
+
+    `i` counts from the last stage, so that it names the same map of the teacher for every student:
+    `t.once` shares the teacher's side by that key.
+    """
     size = common_size(f_s, f_t)
 
     def teacher_side() -> tuple[Tensor, Tensor]:

@@ -14,11 +14,11 @@ from raykd.methods.unit import SMALLEST, bounded
 from raykd.models import Output
 
 EPSILON = 1e-7
-"""Added to lengths and probabilities, as in the author's code and the CRD benchmark."""
+"""Constant added to lengths and probabilities, as in the author's code and the benchmark."""
 
 
 def affinities(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
-    """p(j | i) with the cosine kernel (1 + cos) / 2; each row sums to 1."""
+    """Returns p(j | i) with the cosine kernel (1 + cos) / 2; each row sums to 1."""
     if z.requires_grad:
         z = bounded(z, torch.linalg.vector_norm(z.detach(), dim=1, keepdim=True))
     squared = z.square().sum(1, keepdim=True)
@@ -29,12 +29,12 @@ def affinities(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
 
 
 def divergence(p_s: Float[Tensor, "B B"], p_t: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
-    """Mean over all pairs of p_t log(p_t / p_s), in nats: the paper has the sum."""
+    """Returns the mean over all pairs of p_t log(p_t / p_s), in nats; the paper takes the sum."""
     return (p_t * ((p_t + EPSILON) / (p_s + EPSILON)).log()).mean()
 
 
 class PKT(Method):
-    """The probabilities that samples are each other's neighbours, on pooled features.
+    """Matches the probabilities that samples are each other's neighbours, on pooled features.
 
     Args:
         beta: Weight of the divergence; 30000 in the CRD benchmark.

@@ -12,13 +12,13 @@ from raykd.models import Output
 from raykd.modules.regressor import BatchNorm2d
 
 LEVELS = (4, 2, 1)
-"""Sizes of the pooled maps that the hierarchical loss compares besides the map itself."""
+"""Heights and widths of the pooled maps that `hcl_loss` compares besides the map itself."""
 
 
 def hcl_loss(f_s: Float[Tensor, "B C H W"], f_t: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
-    """Hierarchical context loss (HCL): mean squared differences at falling sizes.
+    """Returns the hierarchical context loss (HCL): mean squared differences at falling sizes.
 
-    The map itself has weight 1 and every smaller level half of the one before; the sum is divided
+    The map itself has weight 1 and every smaller level half of that before it; the sum is divided
     by the sum of the weights.
     """
     levels = [level for level in LEVELS if level < min(f_s.shape[2:])]
@@ -30,13 +30,13 @@ def hcl_loss(f_s: Float[Tensor, "B C H W"], f_t: Float[Tensor, "B C H W"]) -> Fl
 
 
 class ABF(nn.Module):
-    """Attention-based fusion: a student's map joined with what the deeper ones fused to.
+    """Attention-based fusion of a student's map with the fused map of the deeper levels.
 
     Args:
         c_s: Channels of the student's map.
         mid: Channels of the fused map.
         c_t: Channels of the teacher's map.
-        deepest: There is no deeper map to join.
+        deepest: True if there is no deeper map to join.
     """
 
     def __init__(self, c_s: int, mid: int, c_t: int, *, deepest: bool) -> None:
@@ -52,7 +52,7 @@ class ABF(nn.Module):
     def forward(
         self, f: Map, deeper: Map | None, size: tuple[int, int]
     ) -> tuple[Float[Tensor, "B Ct Ht Wt"], Float[Tensor, "B M Ht Wt"]]:
-        """Returns what is compared with the teacher's map of `size`, and the fused map."""
+        """Returns the map to compare with the teacher's map of `size`, and the fused map."""
         fused = self.reduce(f)
         if self.attention is not None and deeper is not None:
             deeper = F.interpolate(deeper, fused.shape[2:])
@@ -64,10 +64,10 @@ class ABF(nn.Module):
 
 
 class ReviewKD(Method):
-    """Each of the teacher's stages is compared with the student's stages from there on, fused.
+    """Compares each of the teacher's stages with a fusion of the student's stages from there on.
 
-    Student: the stages and the pooled features. Teacher: the stages before their last
-    non-linearity (`Output.preacts`) and the pooled features.
+    The student's side is its stages and pooled features; the teacher's is its stages before their
+    last non-linearity (`Output.preacts`) and its pooled features.
 
     Args:
         beta: Weight of the review. Published: 5 for WRN-40-2 to WRN-16-2, WRN-40-1 and ShuffleNetV1
@@ -101,7 +101,7 @@ class ReviewKD(Method):
         )
 
     def schedule(self, progress: float) -> None:
-        """Sets the weight's share: 0 in the first epoch, 1 from the end of the warm-up."""
+        """Sets the factor of `beta`: 0 in the first epoch, 1 from the end of the warm-up."""
         self.ramp = min(1.0, progress / self.warmup) if self.warmup > 0 else 1.0
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
@@ -118,7 +118,7 @@ class ReviewKD(Method):
 
 
 def _levels(s: Output, t: Output) -> list[tuple[Map, Map]]:
-    """Maps of student and teacher, deepest first: the pooled features, then the stages."""
+    """Returns pairs of maps of student and teacher: pooled features, then stages, deepest first."""
     n = len(stage_pairs(s, t))
     pooled = (s.pooled[:, :, None, None], t.pooled[:, :, None, None])
     return [pooled, *zip(s.stages[: -n - 1 : -1], t.preacts[: -n - 1 : -1], strict=True)]

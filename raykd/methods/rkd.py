@@ -12,7 +12,7 @@ from raykd.models import Output
 
 
 def distances(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
-    """ψ_D: distances of all pairs over their mean (section 3.2.1).
+    """Returns ψ_D, the distances of all pairs divided by their mean (section 3.2.1).
 
     The distance of equal rows is 0, with a gradient of 0.
     """
@@ -22,11 +22,11 @@ def distances(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
 
 
 def angles(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B B"]:
-    """ψ_A: cosine of the angle at the first index between the other two (section 3.2.2).
+    """Returns ψ_A, the cosine of the angle at the first index between the others (section 3.2.2).
 
-    From the Gram matrix, so that nothing of B² · D is kept. An angle with two equal rows has a
-    cosine of (almost) 0. Rows that are nearer to each other than `SHORT` times the mean distance
-    give no gradient: their direction is that of rounding.
+    It is computed from the Gram matrix, so that no tensor of B² · D numbers is kept. An angle with
+    two equal rows has a cosine of (almost) 0. Rows that are nearer to each other than `SHORT` times
+    the mean distance give no gradient, because their direction is only rounding.
     """
     z = z - z.mean(0)
     gram = z @ z.T
@@ -42,15 +42,15 @@ def angles(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B B"]:
 def relation_loss(
     psi_s: Float[Tensor, "*shape"], psi_t: Float[Tensor, "*shape"]
 ) -> Float[Tensor, ""]:
-    """Huber loss l_δ of two potentials: the mean as in the CRD benchmark, not the sum."""
+    """Returns the mean Huber loss l_δ of two potentials (a mean as in the CRD benchmark)."""
     return F.smooth_l1_loss(psi_s, psi_t)
 
 
 class RKD(Method):
-    """Distances of pairs and angles of triples of pooled features.
+    """Matches distances of pairs and angles of triples of samples, on pooled features.
 
-    The angles of all triples take O(B³) memory: it is what the method compares. A batch of two
-    has neither: both terms are 0.
+    The angles of all triples take O(B³) memory, which the method itself demands. In a batch of two
+    samples both terms are 0.
 
     Args:
         beta_distance: Weight of the distances; 25 in the CRD benchmark.
@@ -75,5 +75,8 @@ class RKD(Method):
 
 
 def _euclidean(z: Float[Tensor, "B D"]) -> Float[Tensor, "B B"]:
-    """Without the shortcut over a Gram matrix, which leaves equal rows a distance."""
+    """Returns the distances of all pairs of rows.
+
+    They are not computed from a Gram matrix, which would leave a distance between equal rows.
+    """
     return torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")

@@ -12,21 +12,21 @@ from raykd.models import Output
 
 
 def similarity(f: Float[Tensor, "B ..."]) -> Float[Tensor, "B B"]:
-    """The Gram matrix of the flattened maps, its rows of length one: G.
+    """Returns G, the Gram matrix of the flattened maps with its rows scaled to length one.
 
-    The row of a sample without direction is 0, and its own normalisation gives no gradient.
+    The row of a sample of (almost) no length is 0, and its own normalisation gives no gradient.
     """
     q = f.flatten(1)
-    return unit(q @ q.T, smallest=SMALLEST**2)  # products of two lengths
+    return unit(q @ q.T, smallest=SMALLEST**2)  # entries are products of two lengths
 
 
 def similarity_loss(g_s: Float[Tensor, "B B"], g_t: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
-    """L_SP for one pair of layers: ‖G_s − G_t‖² / B²."""
+    """Returns L_SP for one pair of layers: ‖G_s − G_t‖² / B²."""
     return F.mse_loss(g_s, g_t)
 
 
 class SP(Method):
-    """Which samples look alike in the last map, whatever its shape.
+    """Matches the similarities between samples in the last map, which may have any shape.
 
     Args:
         beta: Weight of the similarity loss; 3000 in the CRD benchmark.

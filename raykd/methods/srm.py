@@ -15,16 +15,20 @@ from raykd.methods.method import Method
 from raykd.models import Output
 
 RATES = ((0.1, 1e-3), (0.7, 1e-4), (1.0, 1e-5))
-"""Adam's learning rates for a dictionary, each up to a share of its epochs: 10, 60, 30 of 100."""
+"""Adam's learning rates for a dictionary: pairs (share of epochs up to which it holds, rate).
+
+Of 100 epochs, 10, 60 and 30 have the first, second and third rate.
+"""
 
 
 class Dictionary(nn.Module):
-    """M atoms of D features and one intercept; encodes and decodes with the same atoms.
+    """Dictionary of M atoms with D features and one intercept; the same atoms encode and decode.
 
     Args:
-        features: D, the channels of the map.
-        atoms: M.
-        seed: Of the initial atoms (Kaiming uniform) and intercept (uniform in [−1, 1]).
+        features: Number D of features: the channels of the map.
+        atoms: Number M of atoms.
+        seed: Seed of the initial atoms (Kaiming uniform) and intercept (uniform in [−1, 1]);
+            without one, torch's global generator is used.
     """
 
     def __init__(self, features: int, atoms: int, seed: int | None = None) -> None:
@@ -37,7 +41,7 @@ class Dictionary(nn.Module):
         self.intercept = nn.Parameter(torch.empty(()).uniform_(-1, 1, generator=generator))
 
     def score(self, x: Float[Tensor, "B D H W"]) -> Float[Tensor, "B M H W"]:
-        """Returns dᵀx + c of each atom at each position."""
+        """Returns dᵀx + c for each atom d at each position, with the intercept c."""
         return torch.einsum("bdhw,dm->bmhw", x, self.atoms) + self.intercept
 
     def code(self, x: Float[Tensor, "B D H W"], kept: int) -> Float[Tensor, "B M H W"]:
@@ -50,14 +54,14 @@ class Dictionary(nn.Module):
         return similarity * (similarity >= least)
 
     def reconstruct(self, x: Float[Tensor, "B D H W"], kept: int) -> Float[Tensor, "B D H W"]:
-        """Returns the features that the sparse code stands for."""
+        """Returns the features that are reconstructed from the sparse code."""
         return torch.einsum("bmhw,dm->bdhw", self.code(x, kept), self.atoms)
 
 
 def pixel_loss(
     score: Float[Tensor, "B M H W"], label: Int64[Tensor, "B H W"], logits: str
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the most similar atom at each position, in nats.
+    """Returns the cross-entropy with the most similar atom at each position, in nats.
 
     `logits="sigmoid"` takes the similarities themselves as logits, as the published code does: the
     loss is then at least ln(1 + (M − 1)/e). `"linear"` takes the scores.
@@ -66,11 +70,11 @@ def pixel_loss(
 
 
 def image_loss(score: Float[Tensor, "B M H W"], label: Float[Tensor, "B M"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of the mean similarity with the mean sparse code, in nats an atom.
+    """Returns the binary cross-entropy of the mean similarity with the mean sparse code.
 
-    `torch.nn.functional.binary_cross_entropy`, whose logarithms are at least −100. It refuses
-    numbers that are not finite, on a GPU with an error that ends the process: here they make the
-    loss not a number, as in any other loss.
+    It is in nats per atom, computed by `torch.nn.functional.binary_cross_entropy`, whose logarithms
+    are at least −100. That function refuses numbers that are not finite, on a GPU with an error
+    that ends the process; here such numbers make the loss NaN, as in any other loss.
     """
     mean = score.sigmoid().mean((2, 3))
     diverged = 0 * (mean + label).sum()
@@ -79,32 +83,34 @@ def image_loss(score: Float[Tensor, "B M H W"], label: Float[Tensor, "B M"]) -> 
 
 
 class SRM(Method):
-    """Sparse codes of the teacher's stages as labels for the student's; then soft labels.
+    """Trains on sparse codes of the teacher's stages first, and on its soft labels then.
 
-    Three stages. Dictionaries are trained once on the teacher's maps and kept as an artefact. For
-    the first part of the training the student learns their labels, at every stage that has a
-    partner, without its classifier. Then it learns from soft labels and the classes (the heads
-    rest). Published runs start the learning rate anew for the last stage and begin it with the
-    best student of the second; here one schedule runs through both, and the last is taken.
+    There are three phases. First, dictionaries are trained once on the teacher's maps and kept as
+    an artefact. Second, for the share `matching` of the training, the student is trained on their
+    labels, at every stage that has a partner, without its classifier. Third, it is trained on soft
+    labels and the classes; the heads of the second phase are idle. Published runs restart the
+    learning rate for the third phase and begin it with the best student of the second; here one
+    schedule runs through both, and the third goes on with the last student of the second.
 
     A teacher's map that is larger than the student's is pooled before it is labelled; a larger
-    student's map is pooled before it is encoded. Takes O(batch · positions · atoms) a stage, as
-    the paper's method demands.
+    student's map is pooled before it is encoded. A stage takes O(batch · positions · atoms), as the
+    paper's method demands.
 
     Args:
-        size: Atoms over the teacher's channels (μ): 2 for CIFAR-100, of 1.5, 2 and 3; 4 for
-            ImageNet. Published.
-        sparsity: Share of the atoms that a position keeps (ρ): 0.02, of 0.01, 0.02 and 0.03. One
-            is kept at least. Published.
-        matching: Share of the training that is spent on matching; published epochs are 160 of 360
-            for CIFAR-100 and 80 of 180 for ImageNet, 4/9 both.
-        pixel: Weight of the pixel labels; 1 is published, 0 leaves the image labels alone.
+        size: Ratio μ of the number of atoms to the teacher's channels. Published: 2 for CIFAR-100
+            (from 1.5, 2 and 3), 4 for ImageNet.
+        sparsity: Share ρ of the atoms that a position keeps; at least one is kept. Published: 0.02
+            (from 0.01, 0.02 and 0.03).
+        matching: Share of the training that is spent on matching. Published: 160 of 360 epochs for
+            CIFAR-100 and 80 of 180 for ImageNet, which is 4/9 in both.
+        pixel: Weight of the pixel labels; 1 is published, and 0 leaves only the image labels.
         image: Weight of the image labels; 1 is published.
-        pixel_logits: "sigmoid" as in the published code, or "linear".
-        temperature: Of the soft labels; 4 for ImageNet, chosen from 2, 4 and 8 otherwise.
+        pixel_logits: Logits of the pixel loss: "sigmoid" as in the published code, or "linear".
+        temperature: Temperature of the soft labels; 4 for ImageNet, else one of 2, 4 and 8.
         alpha: Weight of the soft labels, with 1 − alpha of the cross-entropy; 0.3 for ImageNet,
             chosen from 0.25, 0.5 and 0.75 for CIFAR-100.
-        dictionary_epochs: 100 is published for CIFAR-100, at three learning rates.
+        dictionary_epochs: Number of epochs of the dictionaries; 100 is published for CIFAR-100, at
+            three learning rates.
     """
 
     def __init__(
@@ -145,14 +151,14 @@ class SRM(Method):
         self.matches = matching > 0
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Takes the teacher's dictionaries, trained now if no trial has done so before."""
+        """Loads the teacher's dictionaries, and trains them if no earlier trial has done so."""
         config = {**self.config, "stages": len(self.atoms)}
 
         def make() -> dict[str, Tensor]:
             return train_dictionaries(teacher, data, self.atoms, self.kept, self.epochs)
 
         state = artefact("srm_dictionaries", config, make)
-        self.dictionaries = []  # a list: they are no part of the student's state
+        self.dictionaries = []  # a list, so that they are no part of the method's state
         for layer, atoms in enumerate(self.atoms):
             dictionary = Dictionary(len(state[f"{layer}.atoms"]), atoms, seed=0)
             dictionary.atoms.data = state[f"{layer}.atoms"]
@@ -161,11 +167,11 @@ class SRM(Method):
             self.dictionaries.append(dictionary.requires_grad_(False).to(head.atoms))
 
     def schedule(self, progress: float) -> None:
-        """Matches sparse codes first; gives soft labels after."""
+        """Selects sparse codes while `progress` is below `matching`, and soft labels after."""
         self.matches = progress < self.matching
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns `pixel` and `image`, or `ce` and `kd`: all in nats, the first two summed."""
+        """Returns `pixel` and `image` (summed over the stages), or `ce` and `kd`; all in nats."""
         if not self.matches:
             return {
                 "ce": (1 - self.alpha) * F.cross_entropy(s.logits, batch.target),
@@ -198,8 +204,8 @@ def train_dictionaries(
 ) -> dict[str, Tensor]:
     """Trains a dictionary for each of the teacher's last stages to reconstruct its maps.
 
-    Adam without weight decay on the mean square error of each, summed. The same teacher and data
-    give the same dictionaries, whatever was drawn before.
+    Adam, without weight decay, minimises the sum of their mean squared errors. The same teacher and
+    data give the same dictionaries, whatever random numbers were drawn before.
     """
     count = len(atoms)
     batch = next(iter(data.train(0)))

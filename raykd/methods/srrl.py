@@ -19,34 +19,37 @@ from raykd.modules.regressor import BatchNorm2d
 def feature_matching_loss(
     h_s: Float[Tensor, "B D"], h_t: Float[Tensor, "B D"]
 ) -> Float[Tensor, ""]:
-    """L_FM = ‖h_t − r(h_s)‖² (equation 1): the mean over features too, as in the code."""
+    """Returns L_FM = ‖h_t − r(h_s)‖² (equation 1), averaged over features too, as in the code."""
     return F.mse_loss(h_s, h_t)
 
 
 def cross_entropy_sr_loss(q: Float[Tensor, "B K"], p: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
-    """L_SR = −Σ softmax(p) log softmax(q) in nats (equations 2 and 3), from logits."""
+    """Returns L_SR = −Σ softmax(p) log softmax(q) in nats (equations 2 and 3), from logits."""
     return F.cross_entropy(q, p.softmax(1))
 
 
 def logit_mse_sr_loss(q: Float[Tensor, "B K"], p: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
-    """L_SR as in the authors' code: mean squared difference of the logits."""
+    """Returns L_SR as in the authors' code: the mean squared difference of the logits."""
     return F.mse_loss(q, p)
 
 
 CLASSIFIERS = {"logit_mse": logit_mse_sr_loss, "cross_entropy": cross_entropy_sr_loss}
+"""Loss functions of the classifier term, by the value of the hyperparameter `classifier`."""
 
 
 class SRRL(Method):
-    """The student's features, connected to the teacher's width, must pass the teacher's head.
+    """Matches the teacher's features, and its logits when its head reads the student's features.
 
-    The connector is a 1 × 1 convolution, batch norm and ReLU on the student's last map, whose mean
-    over space stands against the teacher's pooled features. The teacher's head stays frozen.
+    The connector carries the student's last map to the teacher's width by a 1 × 1 convolution,
+    batch norm and ReLU; the mean over space is compared with the teacher's pooled features. The
+    teacher's head stays frozen.
 
     Args:
         alpha: Weight of the feature matching; 1 in the authors' code.
-        beta: Weight of the classifier term; 1 in the authors' code, which has "logit_mse"; assumed
-            for "cross_entropy".
-        classifier: "logit_mse" as in the code, or "cross_entropy" as in the paper.
+        beta: Weight of the classifier term; 1 in the authors' code for "logit_mse", assumed for
+            "cross_entropy".
+        classifier: Loss of the classifier term: "logit_mse" as in the code, or "cross_entropy" as
+            in the paper.
     """
 
     def __init__(
@@ -73,7 +76,11 @@ class SRRL(Method):
         self.head: Frozen | None = None
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Takes the teacher's head, which the method asks and never trains."""
+        """Keeps the teacher's head, which the method runs and never trains.
+
+        Raises:
+            ValueError: The teacher has no module called `head`.
+        """
         head = getattr(teacher, "head", None)
         if not isinstance(head, nn.Module):
             raise ValueError(
@@ -83,7 +90,7 @@ class SRRL(Method):
         self.head = Frozen(head)
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
-        """Returns `ce` (nats), `fm` and `sr`: equation 5."""
+        """Returns `ce` (nats), `fm` and `sr` (equation 5)."""
         assert self.head is not None, "prepare comes before forward"
         h_s = self.connector(s.stages[-1]).mean((2, 3))
         return {

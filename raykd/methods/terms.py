@@ -1,4 +1,4 @@
-"""What a method's `forward` may return: a dict of scalar terms whose sum is the loss."""
+"""Checks of a method's loss terms: `forward` returns a dict of scalars whose sum is the loss."""
 
 import inspect
 from typing import Any
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 def checked(terms: Any, method: nn.Module) -> dict[str, Tensor]:
-    """Returns the terms.
+    """Returns `terms` unchanged if they are a dict of scalar floating-point tensors.
 
     Raises:
-        ValueError: They are no dict of scalar terms; the sentence names the method's line.
+        ValueError: They are not; the message names the file and line of the method's `forward`.
     """
     if not isinstance(terms, dict):
         raise _wrong(method, f"a {type(terms).__name__}")
@@ -27,7 +27,7 @@ def checked(terms: Any, method: nn.Module) -> dict[str, Tensor]:
 
 
 def check_gradient(terms: dict[str, Tensor], method: nn.Module) -> None:
-    """Checks that there is something to learn from.
+    """Checks that a term has a gradient, so that there is something to learn from.
 
     Raises:
         ValueError: No term has a gradient.

@@ -9,7 +9,7 @@ from raykd.models import Output
 
 
 class Vanilla(Method):
-    """Cross-entropy alone: what a student learns without a teacher."""
+    """Trains the student on the labels alone: the baseline without a teacher."""
 
     def forward(self, s: Output, t: Output, batch: Batch) -> dict[str, Tensor]:
         """Returns the cross-entropy in nats, the mean over the batch."""

@@ -13,15 +13,15 @@ from raykd.methods.method import Method
 from raykd.models import Output
 
 EPSILON = 1e-5
-"""Least variance; the authors' value."""
+"""Lower bound of a channel's variance; the authors' value."""
 INITIAL_VARIANCE = 5.0
-"""The authors' value."""
+"""Variance of each channel at the start of training; the authors' value."""
 
 
 def negative_log_likelihood(
     mu: Float[Tensor, "B C H W"], variance: Float[Tensor, "C"], t: Float[Tensor, "B C H W"]
 ) -> Float[Tensor, ""]:
-    """−log q(t | s) in nats: the mean of ((t − μ)² / σ² + log σ²) / 2.
+    """Returns −log q(t | s) in nats: the mean of ((t − μ)² / σ² + log σ²) / 2.
 
     The constant log(2π) / 2 is left out, as in the authors' code.
     """
@@ -30,7 +30,11 @@ def negative_log_likelihood(
 
 
 class VariationalGaussian(nn.Module):
-    """q(t | s): three 1 × 1 convolutions for the mean, one variance a channel."""
+    """Gaussian q(t | s) of the teacher's map given the student's.
+
+    Three 1 × 1 convolutions of the student's map give the mean; each channel has one learned
+    variance.
+    """
 
     def __init__(self, c_s: int, c_t: int) -> None:
         super().__init__()
@@ -46,7 +50,7 @@ class VariationalGaussian(nn.Module):
     def forward(
         self, f_s: Float[Tensor, "B Cs Hs Ws"], f_t: Float[Tensor, "B Ct Ht Wt"]
     ) -> Float[Tensor, ""]:
-        """Returns how badly the student's map predicts the teacher's, at the smaller size."""
+        """Returns the negative log-likelihood of the teacher's map, at the smaller size."""
         size = common_size(f_s, f_t)
         variance = F.softplus(self.log_scale) + EPSILON
         return negative_log_likelihood(
@@ -55,7 +59,7 @@ class VariationalGaussian(nn.Module):
 
 
 class VID(Method):
-    """A lower bound of the mutual information of the maps of every stage.
+    """Maximises a lower bound of the mutual information between the maps of every stage.
 
     Args:
         beta: Weight of the sum over the stages; 1 in the CRD benchmark.

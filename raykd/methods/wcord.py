@@ -23,12 +23,12 @@ from raykd.modules.memory_bank import MemoryBank, Negatives
 def global_loss(
     positive: Float[Tensor, "B"], negative: Float[Tensor, "B M"], taken: Bool[Tensor, "B M"]
 ) -> Float[Tensor, ""]:
-    """E[g] over pairs of different samples − E[g] over pairs of the same sample.
+    """Returns E[g] over pairs of different samples − E[g] over pairs of the same sample.
 
-    The negative of the dual form of the Wasserstein distance (Kantorovich and Rubinstein) between
-    the joint distribution of (student, teacher) and the product of its marginals, for a critic g
-    that is 1-Lipschitz. Both expectations weigh the same (assumed), without which a constant added
-    to g would change the loss.
+    This is the negative of the dual form of the Wasserstein distance (Kantorovich and Rubinstein)
+    between the joint distribution of (student, teacher) and the product of its marginals, for a
+    critic g that is 1-Lipschitz. Both expectations have the same weight (assumed); otherwise a
+    constant added to g would change the loss.
     """
     apart = negative.masked_fill(~taken, 0).sum(1) / taken.sum(1)
     return (apart - positive).mean()
@@ -40,8 +40,8 @@ def sinkhorn(
 ) -> Float[Tensor, "B B"]:
     """Returns the transport plan between uniform marginals (Cuturi, 2013), in the log domain.
 
-    It minimises <P, cost> − regularisation · H(P). Its columns sum to 1/B exactly and its rows as
-    far as the iterations have come.
+    The plan P minimises <P, cost> − regularisation · H(P). Its columns sum to 1/B exactly, its rows
+    only as closely as the iterations have converged.
     """
     score = -cost / regularisation
     mass = -log(len(cost))
@@ -58,19 +58,19 @@ def local_loss(
     regularisation: float,
     iterations: int,
 ) -> Float[Tensor, ""]:
-    """<P, C>: the primal form within the batch, in [0, 2], for C_ij = 1 − cos(z_s_i, z_t_j).
+    """Returns <P, C>, the primal form within the batch, with C_ij = 1 − cos(z_s_i, z_t_j).
 
-    The cosine is assumed. The plan P is held fixed in the gradient (assumed, as is usual for
-    transport losses); rows of `z_s` and `z_t` have length one.
+    It lies in [0, 2]. The cosine is assumed. The plan P is held fixed in the gradient (assumed, as
+    is usual for transport losses). The rows of `z_s` and `z_t` have length one.
     """
     cost = 1 - z_s @ z_t.T
     return (sinkhorn(cost, regularisation, iterations) * cost).sum()
 
 
 class WCoRD(Method):
-    """A global term in the dual form, over a memory bank, and a local one in the primal form.
+    """Adds a global term (dual form, memory bank) and a local term (primal form, in a batch).
 
-    Features are embedded linearly and brought to length one, as in CRD. The critic is
+    Features are embedded linearly and scaled to length one, as in CRD. The critic is
     g(s, t) = t · A s with A spectrally normalised: 1-Lipschitz in either embedding (its form is
     assumed). It is trained with the student: both maximise the same bound. Negatives are read from
     the teacher's bank; a step takes O(B · K + K · features) and the bank 4 · N · features bytes,
@@ -80,12 +80,12 @@ class WCoRD(Method):
         beta_global: Weight of the global term; assumed (CRD's weight).
         beta_local: Weight of the local term; assumed.
         gamma: Weight of the cross-entropy; 1 as in the CRD benchmark.
-        negatives: Drawn from other classes without replacement, at most as many as the largest
-            class leaves; assumed (CRD's number).
+        negatives: Number of negatives per sample, drawn from other classes without replacement, at
+            most as many as the largest class leaves; assumed (CRD's number).
         features: Width of the embedding; assumed (CRD's width).
         momentum: Share of the old entry in the bank's new one; assumed (CRD's).
-        regularisation: Of the transport plan's entropy; assumed.
-        iterations: Of Sinkhorn's algorithm; assumed.
+        regularisation: Weight of the transport plan's entropy; assumed.
+        iterations: Number of iterations of Sinkhorn's algorithm; assumed.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class WCoRD(Method):
         self.critic = spectral_norm(nn.Linear(features, features, bias=False))
 
     def prepare(self, teacher: nn.Module, data: Data, artefact: Artefact) -> None:
-        """Makes the teacher's bank; it is random until a sample is seen.
+        """Creates the teacher's bank; a sample's entry is random until the sample is seen.
 
         Raises:
             ValueError: All samples are of one class.
