@@ -1,6 +1,6 @@
-"""Data sets: a file a data set; every loader yields a `Batch`.
+"""Data sets, one file for each; all of them yield a `Batch`.
 
-Each can be imported from here (`from raykd.data import CIFAR100`); its file is loaded then.
+Each can be imported from here (`from raykd.data import CIFAR100`); its file is loaded only then.
 """
 
 from typing import Any
@@ -13,5 +13,5 @@ __all__ = ["Batch", "Data", "find"]
 
 
 def __getattr__(name: str) -> Any:
-    """Returns what a file of this package defines."""
+    """Returns the definition of `name` from the file of this package that has it."""
     return attribute(__name__, name)

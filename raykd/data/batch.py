@@ -1,4 +1,4 @@
-"""What a data set yields, and what raykd asks of a data set."""
+"""The batches of a data set, and the protocol that a data set must follow."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -8,11 +8,12 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """B samples, already on the device.
+    """A batch of B samples on the device.
 
     Attributes:
-        index: Position of each sample in its split: a stable name, `[0, len(data))` in training.
-        input: What the networks see: augmented and normalised.
+        index: Position of each sample in its split; it identifies the sample in every epoch and is
+            in `[0, len(data))` for training samples.
+        input: Input of the networks: normalised, and augmented in training.
         target: Class of each sample.
     """
 
@@ -23,16 +24,16 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Data(Protocol):
-    """A data set in three splits. The validation split is taken from the training set.
+    """A data set with three splits; the validation split is taken from the training set.
 
-    The constructor takes `batch_size`, `seed`, `device`, `rank` and `world` by keyword, beside
-    what is the data set's own. With `world > 1`, worker `rank` gets its share of each batch:
-    `batch_size` is the global one. What is yielded depends on (seed, epoch, index) alone.
+    The constructor has the keyword arguments `batch_size`, `seed`, `device`, `rank` and `world`, in
+    addition to the data set's own. With `world > 1`, `batch_size` is that of the global batch, and
+    worker `rank` yields its share of it. A sample depends only on (seed, epoch, index).
     """
 
     classes: int
     shape: tuple[int, int, int]
-    """Channels, height, width of an input."""
+    """Channels, height and width of an input."""
     batch_size: int
     targets: Int64[Tensor, "N"]
     """Class of each training sample, in the order of `Batch.index`."""
@@ -41,16 +42,20 @@ class Data(Protocol):
         """Number of training samples, the validation split not counted."""
 
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch (both counted from 0) from `start` on, augmented."""
+        """Yields the augmented batches of an epoch, beginning with batch `start`.
+
+        Epochs and batches are counted from 0.
+        """
 
     def validation(self) -> Iterator[Batch]:
-        """Yields the validation split, as it is."""
+        """Yields the validation split, without augmentation."""
 
     def test(self) -> Iterator[Batch]:
-        """Yields the test set, as it is: for the record, never to choose by."""
+        """Yields the test set, without augmentation; for final results, never for selection."""
 
     def describe(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON: name, contents, split, augmentation, seed.
+        """Returns a JSON-serialisable description of everything that affects results.
 
-        Not the folder, the device or the number of workers.
+        These are name, contents, split, augmentation and seed, but not the folder, the device or
+        the number of workers.
         """

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), from the python-pickle archives."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), read from the archives of Python pickles."""
 
 import pickle
 from pathlib import Path
@@ -17,18 +17,19 @@ from raykd.data.views import CROP_FLIP
 from raykd.storable import storable
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's channels, with which ReCU normalises CIFAR-10."""
 
 
 class _CIFAR(Resident):
-    """What the two have in common.
+    """Common base of CIFAR-10 and CIFAR-100.
 
     Args:
-        root: The folder that holds `cifar-10-batches-py` or `cifar-100-python`.
-        download: Fetch the archive into `root` if it is not there.
-        verify: Compare the files with the published MD5 sums; off for a small set of your own in
-            the same format (`write_cifar`).
+        root: Folder that contains `cifar-10-batches-py` or `cifar-100-python`.
+        download: Whether to download the archive into `root` if it is not there.
+        verify: Whether to compare the files with the published MD5 sums; pass False for a data set
+            of your own in the same format (`write_cifar`).
         validation: Fraction of the 50,000 training images that is held out.
-        stream: See `Stream`.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`.
 
     Raises:
         ValueError: The folder is missing or damaged.
@@ -50,7 +51,7 @@ class _CIFAR(Resident):
         super().__init__(validation=validation, **stream)
 
     def load(self) -> Contents:
-        """Returns the images."""
+        """Returns the images and classes."""
         return Contents(*self._read(train=True), *self._read(train=False))
 
     def _read(self, train: bool) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, "N"]]:
@@ -73,13 +74,14 @@ class CIFAR10(_CIFAR):
     """60,000 photographs of 32 x 32 pixels in 10 classes.
 
     Args:
-        root: The folder that holds `cifar-10-batches-py`.
-        normalise: By CIFAR-10's own mean and deviation, or `imagenet`'s as ReCU does.
-        download: Fetch the archive into `root` if it is not there.
-        verify: Compare the files with the published MD5 sums; off for a small set of your own in
-            the same format (`write_cifar`).
+        root: Folder that contains `cifar-10-batches-py`.
+        normalise: "cifar10" or "imagenet": data set whose mean and standard deviation are used for
+            normalisation. ReCU uses ImageNet's.
+        download: Whether to download the archive into `root` if it is not there.
+        verify: Whether to compare the files with the published MD5 sums; pass False for a data set
+            of your own in the same format (`write_cifar`).
         validation: Fraction of the 50,000 training images that is held out.
-        stream: See `Stream`.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`.
 
     Raises:
         ValueError: The folder is missing or damaged.
@@ -112,7 +114,8 @@ class CIFAR10(_CIFAR):
 class CIFAR100(_CIFAR):
     """60,000 photographs of 32 x 32 pixels in 100 classes.
 
-    Mean and deviation are the CRD benchmark's.
+    Mean and standard deviation are those of the CRD benchmark. The arguments are those of `CIFAR10`
+    without `normalise`; `root` contains `cifar-100-python`.
     """
 
     classes = 100
@@ -124,7 +127,7 @@ class CIFAR100(_CIFAR):
 def write_cifar(
     root: str | Path, contents: Contents, archive: Literal["CIFAR10", "CIFAR100"]
 ) -> None:
-    """Writes images in the published format into `root`: small sets for tests and `--smoke`."""
+    """Writes images into `root` in the published format, for tests and `--smoke`."""
     layout = {"CIFAR10": datasets.CIFAR10, "CIFAR100": datasets.CIFAR100}[archive]
     folder = Path(root) / layout.base_folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,7 @@ def write_cifar(
 
 
 def _unverified(archive: type[datasets.CIFAR10]) -> type[datasets.CIFAR10]:
-    """The same layout without MD5 sums: torchvision then asks only that the files exist."""
+    """Returns the archive without its MD5 sums; torchvision then only checks that files exist."""
     return type(
         archive.__name__,
         (archive,),

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: nothing to download."""
+"""The handwritten digits that come with scikit-learn, so that nothing is downloaded."""
 
 from typing import Unpack
 
@@ -11,19 +11,21 @@ from raykd.data.views import Crop, Purpose, random_order
 from raykd.storable import storable
 
 TEST = 397
+"""Number of test images; it leaves 1,400 of the 1,797 for training."""
 
 
 @storable("validation")
 class Digits(Resident):
     """1,797 digits of 8 x 8 pixels in 10 classes (UCI's optical recognition test set).
 
-    They keep their size: the three stages of a CIFAR ResNet see 8 x 8, 4 x 4 and 2 x 2. The
-    published set has no split; 397 images chosen once and for all are the test set, whatever the
-    seed. A view is a shift by up to one pixel: 9 views, and no flip.
+    The images are not resized: the maps of the three stages of a CIFAR ResNet have 8 x 8, 4 x 4 and
+    2 x 2 pixels. The published set has no split; the test set is 397 images, the same for every
+    seed. Augmentation shifts an image by up to one pixel in each direction (9 views) and doesn't
+    flip it.
 
     Args:
         validation: Fraction of the 1,400 training images that is held out.
-        stream: See `Stream`.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`.
     """
 
     classes = 10
@@ -35,8 +37,8 @@ class Digits(Resident):
         super().__init__(validation=validation, **stream)
 
     def load(self) -> Contents:
-        """Returns the images, their 17 grey levels spread over the bytes."""
-        from sklearn.datasets import load_digits  # of the extra `offline`
+        """Returns the images, their 17 grey levels scaled to the range of a byte."""
+        from sklearn.datasets import load_digits  # installed with the extra `offline`
 
         images, targets = load_digits(return_X_y=True)
         image = torch.from_numpy(np.rint(images * (255 / 16)).astype(np.uint8)).view(-1, 1, 8, 8)

@@ -1,4 +1,7 @@
-"""Data sets by name, for the command line; scripts import the classes themselves."""
+"""Finds data sets by name, for the command line.
+
+Scripts can import the classes themselves.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -11,10 +14,10 @@ PACKAGE = "raykd.data"
 
 
 def find(name: str) -> Callable[..., Data]:
-    """Returns the data set `name`: the class of that name, letter case aside.
+    """Returns the class of the data set `name`; upper and lower case are not distinguished.
 
     Raises:
-        ValueError: No file in `raykd.data` defines it.
+        ValueError: `raykd.data` has no data set of this name.
     """
     known: dict[str, Callable[..., Data]] = {}
     for key in definitions(PACKAGE):

@@ -1,4 +1,7 @@
-"""Images in folders of the user's own: which files are read, and which are left out and said."""
+"""Reads images from folders of the user's own, one folder for each class.
+
+Files that are left out are named in a warning.
+"""
 
 import errno
 import hashlib
@@ -18,14 +21,15 @@ import pyarrow as pa
 from raykd.data.views import Purpose, random_order
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+"""Suffixes of the files that are read, in lower case; upper case is read as well."""
 SPLITS = {"train": ["train"], "val": ["val", "valid", "validation"], "test": ["test"]}
-"""The names that the folder of a split may have; the first that is there is read."""
+"""Names that the folder of each split may have; the first that exists is read."""
 LITTER = ("thumbs.db", "desktop.ini")
-"""Files that Windows leaves in folders of images; hidden files are passed over as well."""
+"""Names of files that Windows puts into folders of images; like hidden files they are ignored."""
 LISTED = 3
-"""Number of names in a message, of each reason to leave files out."""
+"""Number of names that a message lists, for each reason to leave files out."""
 THREADS = 8
-"""That wait for a disk or a server; decoding has processes of its own."""
+"""Number of threads that read from a disk or a server; decoding has separate processes."""
 
 Entry = tuple[os.DirEntry[str], os.stat_result]
 
@@ -33,11 +37,14 @@ logger = logging.getLogger(__name__)
 
 
 class Folder:
-    """One folder for each class, of any depth.
+    """The images of one split, with a folder for each class; class folders may be nested.
 
-    Only regular files and links to them are read. Files of other suffixes, dangling links, pipes
-    and devices, links to a folder further up, and images outside the class folders are left out
-    and named in a warning.
+    Only regular files and links to them are read. Files of other suffixes, dangling links, pipes,
+    devices, links to a parent folder, and images outside the class folders are left out and named
+    in a warning.
+
+    Args:
+        root: Folder of the split.
 
     Raises:
         ValueError: The folder is empty or can't be read, or a class has no image.
@@ -55,20 +62,21 @@ class Folder:
         target = np.repeat(np.arange(len(files)), [len(found) for found in files])
         self.target = target[order].astype(np.int64)
         self.sizes = np.array(sizes, np.int64)[order]
-        # No Python objects: forked workers share it. Bytes: names of files need not be UTF-8.
+        # An Arrow array has no Python objects, so forked workers share its memory. It holds bytes
+        # because names of files need not be UTF-8.
         self._paths = pa.array(map(os.fsencode, paths), pa.binary()).take(order)
         written = pa.array(map(shown, paths), pa.string()).take(order)
         self.sha256 = fingerprint(self.classes, self.target, self.sizes, written)
 
     def name(self, position: int) -> str:
-        r"""Returns the path of an image below the folder; bytes that aren't UTF-8 are `\x…`."""
+        r"""Returns an image's path relative to the folder; bytes that aren't UTF-8 become `\x…`."""
         return shown(self._path(position))
 
     def read(self, positions: Sequence[int]) -> list[bytes]:
-        """Returns compressed images.
+        """Returns the compressed images at `positions`.
 
         Raises:
-            ValueError: One can't be read.
+            ValueError: An image can't be read.
         """
         with ThreadPoolExecutor(THREADS) as threads:
             return list(threads.map(self._read, positions))
@@ -87,12 +95,12 @@ class Folder:
 
 
 class _Listing:
-    """The images below the class folders of a split, and what is left out."""
+    """The images in the class folders of a split, and the files that are left out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files: dict[str, list[tuple[str, int]]] = {}
-        """Path below the root, with slashes, and size in bytes of each image, by class."""
+        """Path relative to the root (with slashes) and size in bytes of each image, by class."""
         self._left_out: Counter[str] = Counter()
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
         whole = root.resolve()
@@ -109,7 +117,7 @@ class _Listing:
         self._check()
 
     def warn(self) -> None:
-        """Says once what is left out."""
+        """Warns once of files that are left out and of classes that differ only in case."""
         if self._left_out:
             say(
                 f"{self.root}: {self._left_out.total()} files were left out ({self._reasons()});"
@@ -158,7 +166,10 @@ class _Listing:
     def _entries(
         self, folder: Path, name: str
     ) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-        """Yields the files and folders in a folder; opens none, for a pipe would wait for ever."""
+        """Yields the files and folders in a folder.
+
+        None is opened, because opening a pipe could block for ever.
+        """
         try:
             with os.scandir(folder) as scanned:
                 entries = list(scanned)
@@ -193,7 +204,7 @@ class _Listing:
 
 
 def split_folders(root: Path) -> dict[str, Folder]:
-    """Returns the splits of `SPLITS` that a folder has; says what other folders are left out.
+    """Returns the splits in a folder by their names in `SPLITS`; warns of folders left out.
 
     Raises:
         ValueError: There is no `train/`, or the images of a split can't be listed.
@@ -226,7 +237,10 @@ def split_folders(root: Path) -> dict[str, Folder]:
 def fingerprint(
     classes: list[str], target: np.ndarray, sizes: np.ndarray, names: pa.StringArray
 ) -> str:
-    """Names the contents of a source, wherever it is."""
+    """Returns a SHA-256 of a source's contents, in hexadecimal.
+
+    It covers classes, targets, sizes and names, and doesn't depend on where the source is.
+    """
     digest = hashlib.sha256(json.dumps(classes).encode())
     digest.update(target.astype("<i8").tobytes() + sizes.astype("<i8").tobytes())
     for start in range(0, len(names), 10_000):
@@ -241,7 +255,7 @@ def shown(name: str) -> str:
 
 @cache
 def say(text: str) -> None:
-    """Logs a warning, once in a process."""
+    """Logs a warning, but the same text only once in a process."""
     logger.warning("%s", text)
 
 

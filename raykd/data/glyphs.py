@@ -1,4 +1,4 @@
-"""Characters of 100 kinds, rendered from matplotlib's own fonts: nothing to download."""
+"""Images of 100 characters, rendered from the fonts in matplotlib: nothing is downloaded."""
 
 import os
 from functools import cache
@@ -20,38 +20,48 @@ CHARACTERS = (
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghijmnqrtyαβγδεζηθλμξπσφψω"
     "ΓΔΘΛΞΠΣΦΨΩЖИДЮЯЭЩЦЫБЧ&@#$%?§¶€£¥±"
 )
-"""Without the small letters that are capitals but for their size, which is random."""
+"""The characters, one for each class.
+
+Lower-case letters that differ from their capitals only in size are left out, since size is random.
+"""
 COMPLETE = (
     *(f"DejaVuSans{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
     *(f"DejaVuSansMono{style}" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
     *(f"DejaVuSerif{style}" for style in ("", "-Bold", "-Italic", "-BoldItalic")),
     *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
 )
+"""Names of the fonts that have all characters."""
 LATIN = (*COMPLETE, "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
-"""Computer Modern's Greek letters are not where Unicode has them."""
+"""Names of the fonts that have the Latin letters.
+
+Computer Modern is only used for these: its Greek letters are not at their Unicode positions.
+"""
 CLASSES = len(CHARACTERS)
 TRAIN, TEST = 9000, 2000
+"""Numbers of training and test images."""
 SIZE = 32
+"""Height and width of an image, in pixels."""
 RECIPE = 1
-"""Of the images; a change to how they are made is a new number."""
+"""Version of the rendering; it must be increased when the rendering changes."""
 
 
 @storable("images", "validation")
 class Glyphs(Resident):
     """9,000 training and 2,000 test images of 32 x 32 pixels, one channel, in 100 classes.
 
-    Font, size, place, angle, brightness and noise are random, and the same for every seed. A view
-    is a shift by up to four pixels: 81 views. Characters are not flipped.
+    Font, size, position, angle, brightness and noise are random, but the same for every seed.
+    Augmentation shifts an image by up to four pixels in each direction (81 views) and doesn't flip
+    it.
 
-    The images are rendered in seconds and kept in `$XDG_CACHE_HOME/raykd` (`~/.cache/raykd`).
+    The images are rendered in seconds and cached in `$XDG_CACHE_HOME/raykd` (`~/.cache/raykd`).
 
     Args:
-        images: Training images to take, the held out ones among them; all 9,000 by default.
-        validation: Fraction of them that is held out: 1,000 of 9,000 by default.
-        stream: See `Stream`.
+        images: Number of training images, including those held out; 9,000, all, by default.
+        validation: Fraction of the training images that is held out; 1,000 of 9,000 by default.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`.
 
     Raises:
-        ValueError: There are not so many images.
+        ValueError: `images` is above 9,000 or below 100, the number of classes.
     """
 
     classes = CLASSES
@@ -72,7 +82,7 @@ class Glyphs(Resident):
         super().__init__(validation=validation, **stream)
 
     def load(self) -> Contents:
-        """Returns the images, rendered if they are not in the cache."""
+        """Returns the images and classes; renders the images if they are not in the cache."""
         images = torch.from_numpy(_cached())[:, None]
         target = torch.arange(len(images)) % self.classes
         train = slice(self._train)
@@ -80,7 +90,7 @@ class Glyphs(Resident):
 
 
 def render(count: int) -> UInt8[np.ndarray, "count 32 32"]:
-    """Returns the first `count` images; the class of image i is `i % 100`."""
+    """Renders the first `count` images; the class of image i is `i % 100`."""
     words = random_words(Purpose.CONTENT, 0, RECIPE, 8 * count).reshape(count, 8)
     chance = (words >> np.uint64(11)) / 2.0**53  # uniform in [0, 1)
     glyphs = np.stack([_draw(CHARACTERS[i % len(CHARACTERS)], row) for i, row in enumerate(chance)])
@@ -93,7 +103,12 @@ def render(count: int) -> UInt8[np.ndarray, "count 32 32"]:
 
 
 def _draw(character: str, chance: np.ndarray) -> UInt8[np.ndarray, "32 32"]:
-    """Draws at twice the size, white on black; each of `chance` is in [0, 1)."""
+    """Draws a character in white on black, at twice the size, and then halves it.
+
+    Args:
+        character: The character.
+        chance: Random numbers in [0, 1) for font, size, angle and position.
+    """
     fonts = LATIN if character.isascii() and character.isalpha() else COMPLETE
     font = _font(fonts[int(chance[0] * len(fonts))], 32 + 2 * int(chance[1] * 12))
     canvas = Image.new("L", (2 * SIZE, 2 * SIZE))
@@ -107,7 +122,7 @@ def _draw(character: str, chance: np.ndarray) -> UInt8[np.ndarray, "32 32"]:
 
 @cache
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    import matplotlib  # of the extra `offline`
+    import matplotlib  # installed with the extra `offline`
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(
@@ -116,6 +131,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def _cached() -> UInt8[np.ndarray, "N 32 32"]:
+    """Returns all images from the cache; renders and caches them if they are not there."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raykd"
     made_by = f"{RECIPE}-pillow-{version('pillow')}-matplotlib-{version('matplotlib')}"
     file = folder / f"glyphs-{made_by}.npy"
@@ -136,7 +152,7 @@ def _cached() -> UInt8[np.ndarray, "N 32 32"]:
         part = file.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as out:
             np.save(out, images)
-        part.replace(file)  # whole or not at all, whoever else renders now
+        part.replace(file)  # atomic, since other processes may render at the same time
     except OSError:
-        pass  # a home that can't be written costs seconds, not the study
+        pass  # without a cache the images are rendered again next time
     return images

@@ -1,4 +1,4 @@
-"""ImageNet, or any photographs of your own, in folders or in Parquet shards."""
+"""ImageNet, or photographs of your own, in folders or in Parquet shards."""
 
 import logging
 from collections.abc import Iterator
@@ -18,37 +18,40 @@ from raykd.data.views import Normalise
 from raykd.storable import storable
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's channels, used for all images."""
 TEST = 0.1
-"""Fraction of `train/` that is the test set where there is no other."""
+"""Fraction of `train/` that becomes the test set if there is no other."""
 
 logger = logging.getLogger(__name__)
 
 
 @storable("size", "validation")
 class Images:
-    """A folder that holds `train/` with a folder of images for each class; see `Data`.
+    """Images in a folder `train/` with a folder for each class, as a data set (`Data`).
 
-    Images are JPEG, PNG or WebP files; of a moving picture the first frame is read. Whatever else
-    lies there is left out, and a warning names it (`raykd.data.folder`).
+    Images are JPEG, PNG or WebP files; of an animation the first frame is read. Other files are
+    left out and named in a warning (see `raykd.data.folder`).
 
-    The test set is `test/`, or else `val/` (or `valid/`, `validation/`), or else a tenth of
-    `train/`, the same for every seed. The validation split is `val/` if it is not the test set, or
-    else taken from `train/` by the seed. Training sees random resized crops and
-    flips, evaluation the centre.
+    The test set is `test/`; if that is missing, `val/` (or `valid/`, `validation/`); if that is
+    missing too, a tenth of `train/`, the same for every seed. The validation split is `val/` if
+    that is not the test set; otherwise the seed chooses it from `train/`. Training uses random
+    resized crops and flips, evaluation uses centre crops.
 
     Args:
-        root: The folder, or what `raykd pack` made of it: a local path or `s3://bucket/prefix`.
-        size: Height and width of what the networks see.
-        validation: Fraction of the training set that is held out.
-        decoders: Processes that read and decode; 0 for none, by default this worker's share of
-            the CPUs.
-        on_damaged: `raise` an error at the first image that can't be decoded, or `skip` it, log
-            its name and count it in `damaged`.
-        stream: See `Stream`.
+        root: The folder, or the result of `raykd pack`: a local path or `s3://bucket/prefix`.
+        size: Height and width of the networks' input, in pixels.
+        validation: Fraction of the training set that is held out for validation.
+        decoders: Number of processes that read and decode; with 0 this process does. By default
+            this worker's share of the CPUs.
+        on_damaged: "raise" for an error at the first image that can't be decoded; "skip" to leave
+            such images out, log their names and record them in `damaged`.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`.
 
     Raises:
-        ValueError: The files are missing, damaged, or not of the same classes, or can't be
-            streamed so.
+        UnavailableError: The storage fails.
+        ValueError: An argument is out of range, files are missing or damaged, the splits don't
+            have the same classes, or the samples can't be divided into batches of this size and
+            shared by this number of workers.
     """
 
     def __init__(
@@ -71,10 +74,10 @@ class Images:
         self.shape = (3, size, size)
         self.photo = Photo(size, self.seed)
         self.damaged: dict[str, str] = {}
-        """Reason by name of each image that was skipped."""
+        """Reason for each image that was skipped, by the image's name."""
         self._on_damaged = on_damaged
         self.parts = _parts(str(root), validation, self.seed)
-        """Where the samples of `train`, `validation` and `test` are."""
+        """Sources and positions of the samples of `train`, `validation` and `test`."""
         source, position = self.parts["train"]
         self.classes = len(source.classes)
         check(len(position), self.classes, self.batch_size, self.seed, self.rank, self.world)
@@ -88,12 +91,12 @@ class Images:
         return len(self.targets)
 
     def order(self, epoch: int) -> Int64[np.ndarray, "N"]:
-        """Returns the order in which an epoch shows the training samples."""
+        """Returns the order of the training samples in an epoch."""
         source, position = self.parts["train"]
         return block_order(position, block(len(source.target)), self.seed, epoch)
 
     def loader(self, decoders: int | None, fork: bool) -> Answers:
-        """Returns what reads and decodes: processes on this machine."""
+        """Returns the loader that reads and decodes batches, with processes on this machine."""
         return Loader(self.parts, self.photo, decoders, self.world, self.device, fork=fork)
 
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -110,15 +113,15 @@ class Images:
             yield batch
 
     def validation(self) -> Iterator[Batch]:
-        """Yields this worker's share of the validation split: the centres of the images."""
+        """Yields this worker's share of the validation split, as centre crops."""
         return self._centres("validation")
 
     def test(self) -> Iterator[Batch]:
-        """Yields this worker's share of the test set: the centres of the images."""
+        """Yields this worker's share of the test set, as centre crops."""
         return self._centres("test")
 
     def describe(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON."""
+        """Returns a JSON-serialisable description of everything that affects results."""
         return {
             "name": type(self).__name__,
             "sha256": {split: part.source.sha256 for split, part in self.parts.items()},
@@ -167,8 +170,8 @@ class Images:
 class ImageNet(Images):
     """ILSVRC 2012: 1.28 million photographs in 1,000 classes; `val/` is the test set.
 
-    A split of the 51,247 images, as many as `val/` has, is held out of `train/` for validation.
-    Arguments are those of `Images`.
+    By default 4 % of `train/`, about as many images as `val/` has, are held out for validation. The
+    arguments are those of `Images`.
     """
 
     def __init__(
@@ -192,7 +195,7 @@ class ImageNet(Images):
 
 
 def _parts(root: str, validation: float, seed: int) -> dict[str, Part]:
-    """The three splits, of one, two or three sources."""
+    """Returns the samples of the three splits, which come from one, two or three sources."""
     sources = open_splits(root)
     for name, source in sources.items():
         _check_classes(sources["train"], source, name)

@@ -1,4 +1,4 @@
-"""Reads and decodes batches of photographs, in processes of its own."""
+"""Reads and decodes batches of photographs in separate processes."""
 
 import os
 import tempfile
@@ -15,18 +15,21 @@ from raykd.data.photo import DamagedImageError, Photo
 from raykd.data.source import Source
 
 LONGEST_TEMPORARY_FOLDER = 71
-"""Bytes of a path below which a decoding process can have its socket."""
+"""Longest path of the temporary folder, in bytes, in which a decoding process can open a socket."""
 
 
 class Part(NamedTuple):
-    """A split: sample `i` is at `position[i]` of the source."""
+    """The samples of a split: sample `i` is at `position[i]` of the source."""
 
     source: Source
     position: Int64[np.ndarray, "N"]
 
 
 class Ask(NamedTuple):
-    """Names a batch. Without an epoch the images are as they are."""
+    """A request for a batch: the samples `index` of a split.
+
+    With an epoch the images are augmented for it; without one they are centre crops.
+    """
 
     split: str
     epoch: int | None
@@ -34,30 +37,34 @@ class Ask(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A batch on the CPU."""
+    """A decoded batch on the CPU."""
 
     index: Int64[Tensor, "B"]  # type: ignore[assignment]
     image: UInt8[Tensor, "B 3 S S"]
     target: Int64[Tensor, "B"]
     damaged: list[tuple[str, str]]
-    """Name and reason of each image that is left out."""
+    """Name and reason of each image that is left out because it can't be decoded."""
 
 
 Answers = Callable[[Iterable[Ask]], Iterator[Decoded]]
-"""Answers asks in order."""
+"""A function that yields the decoded batch of each request, in the order of the requests."""
 
 
 class Loader:
-    """Answers asks in order.
+    """Decodes requested batches in other processes and yields them in the order of the requests.
 
     Args:
-        parts: The splits.
-        photo: Makes the views.
-        decoders: Number of processes; 0 decodes in this one. By default this worker's share of
-            the machine's CPUs.
+        parts: Samples of each split, by name.
+        photo: Decoder and augmentation of an image.
+        decoders: Number of processes; with 0 this process decodes. By default this worker's share
+            of the machine's CPUs.
         world: Number of workers.
-        device: Where the batches go next.
-        fork: Whether a process may be forked; what has talked to S3 must not be.
+        device: Device to which the batches are copied later; for CUDA they are put into pinned
+            memory.
+        fork: Whether this process may be forked; it must not be if it has connected to S3.
+
+    Raises:
+        ValueError: `decoders` is negative.
     """
 
     def __init__(
@@ -74,22 +81,25 @@ class Loader:
             decoders = max(1, len(os.sched_getaffinity(0)) // here)
         if decoders < 0:
             raise ValueError(f"decoders is {decoders}; it must be 0 or more")
-        self._asks = _Asks()
+        self._asks = _Requests()
         self._loader: DataLoader[Decoded | ValueError] = DataLoader(
-            _Answering(Decoder(parts, photo)),
+            _ErrorsAsValues(Decoder(parts, photo)),
             batch_size=None,
             sampler=self._asks,
             num_workers=decoders,
             persistent_workers=decoders > 0,
             multiprocessing_context=None if fork or not decoders else "spawn",
             pin_memory=device.type == "cuda",
-            collate_fn=_as_it_is,
-            worker_init_fn=_settle if decoders else None,
-            generator=torch.Generator(),  # the loader draws a seed; leave the global one alone
+            collate_fn=_uncollated,
+            worker_init_fn=_shorten_temporary_folder if decoders else None,
+            generator=torch.Generator(),  # its seed is not drawn from the global generator
         )
 
     def __call__(self, asks: Iterable[Ask]) -> Iterator[Decoded]:
-        """Yields the batches; one stream at a time, since all share the processes."""
+        """Yields the requested batches.
+
+        Only one iteration may be running at a time, since all of them share the processes.
+        """
         assert self._asks.now is None, "the loader is in the middle of another stream"
         self._asks.now = asks
         try:
@@ -101,8 +111,8 @@ class Loader:
             self._asks.now = None
 
 
-class _Asks(Sampler[Ask]):
-    """What the processes are asked for next."""
+class _Requests(Sampler[Ask]):
+    """A sampler whose requests are replaced before each iteration of the loader."""
 
     def __init__(self) -> None:
         self.now: Iterable[Ask] | None = None
@@ -112,7 +122,7 @@ class _Asks(Sampler[Ask]):
 
 
 class Decoder(Dataset[Decoded]):
-    """Answers an ask; it runs in the processes."""
+    """Reads and decodes one requested batch; it runs in the decoding processes."""
 
     def __init__(self, parts: dict[str, Part], photo: Photo) -> None:
         self.parts, self.photo = parts, photo
@@ -139,20 +149,21 @@ class Decoder(Dataset[Decoded]):
         )
 
 
-def _settle(worker: int) -> None:
-    """Gives a decoding process a short temporary folder.
+def _shorten_temporary_folder(worker: int) -> None:
+    """Lets a decoding process use `/tmp` if the path of its temporary folder is too long.
 
-    It offers its tensors at a socket there, `/pymp-…/listener-…`, whose path has at most 107 bytes,
-    or 103 on macOS. With a longer one the process could offer none and the loader waited for ever.
+    The process offers its tensors at a socket in that folder, `/pymp-…/listener-…`. The path of a
+    socket has at most 107 bytes, or 103 on macOS. With a longer path the process could not offer
+    its tensors, and the loader would wait for ever.
     """
     if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY_FOLDER:
         tempfile.tempdir = "/tmp"
 
 
-class _Answering(Dataset[Decoded | ValueError]):
-    """Returns a decoder's error in place of raising it.
+class _ErrorsAsValues(Dataset[Decoded | ValueError]):
+    """Returns the error of a decoder instead of raising it.
 
-    PyTorch's loader would put the traceback of the process into the message.
+    If it were raised, PyTorch's loader would put the traceback of the process into the message.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -165,5 +176,6 @@ class _Answering(Dataset[Decoded | ValueError]):
             return error
 
 
-def _as_it_is(decoded: Any) -> Any:
+def _uncollated(decoded: Any) -> Any:
+    """Returns a batch unchanged, in place of the loader's own `collate_fn`."""
     return decoded

@@ -1,4 +1,4 @@
-"""Gaussian noise in the place of images, for distillation without data."""
+"""Gaussian noise instead of images, for distillation without data."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Unpack
@@ -16,21 +16,23 @@ from raykd.storable import storable
 
 @storable("real", "samples", "std")
 class Noise:
-    """Independent normal values in the shape of a normalised image; see `Data`.
+    """Independent normal values in the shape of a normalised image, as a data set (`Data`).
 
-    A sample is a function of (seed, epoch, index): the same whatever the batch size and the number
-    of workers. All targets are 0. Validation and test are those of a real data set, which training
-    never asks: for the record, as there are no data to choose by.
+    A sample is a function of (seed, epoch, index), so it doesn't depend on the batch size or the
+    number of workers. All targets are 0. The validation split and the test set are those of a real
+    data set, which training never uses. They are for reporting only, since distillation without
+    data has none for selection.
 
     Args:
-        real: Makes the data set to evaluate on; it is given `stream` too.
-        samples: Number of samples in an epoch; 50,000 as in the published code (196 batches of
-            256).
-        std: Their standard deviation; 1 is published.
-        stream: See `Stream`.
+        real: Factory of the data set for evaluation; it is called with `stream` too.
+        samples: Number of samples in an epoch; the default of 50,000 (196 batches of 256) is that
+            of the published code.
+        std: Standard deviation of the values; the default of 1 is the published one.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`.
 
     Raises:
-        ValueError: `samples` or `std` is out of range, or the stream can't be shared so.
+        ValueError: `samples` or `std` is out of range, or the samples can't be divided into
+            batches of this size and shared by this number of workers.
     """
 
     def __init__(
@@ -67,15 +69,15 @@ class Noise:
             )
 
     def validation(self) -> Iterator[Batch]:
-        """Yields the real data's validation split."""
+        """Yields this worker's share of the real data's validation split."""
         return self.real.validation()
 
     def test(self) -> Iterator[Batch]:
-        """Yields the real data's test set."""
+        """Yields this worker's share of the real data's test set."""
         return self.real.test()
 
     def describe(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON."""
+        """Returns a JSON-serialisable description of everything that affects results."""
         return {
             "name": type(self).__name__,
             "samples": self.samples,
@@ -85,7 +87,7 @@ class Noise:
         }
 
     def _draw(self, epoch: int, index: range) -> Float[Tensor, "B C H W"]:
-        """Box and Muller's normals: a random word each two."""
+        """Returns normal values by the Box–Muller transform; each random word gives two of them."""
         count = int(np.prod(self.shape))
         words = [
             random_words(Purpose.VIEW, self.seed, epoch, -(-count // 2), i).astype("<u8")

@@ -1,8 +1,9 @@
-"""Packs folders of images into Parquet shards, which S3 and many readers are quicker with.
+"""Packs folders of images into Parquet shards, which are faster to read from S3.
 
-`<destination>/<split>/00000.parquet` … hold the images as they are, with label and name, in the
-fixed order of `raykd.data.source`; `<destination>/index/<split>.parquet` holds labels, names and
-sizes, and `index/train.parquet` is written last: without it the packing is not complete.
+The files `<destination>/<split>/00000.parquet` … hold the unchanged image files with their labels
+and names, in the fixed order of `raykd.data.source`. `<destination>/index/<split>.parquet` holds
+labels, names and sizes. `index/train.parquet` is written last: without it the packing is not
+complete.
 """
 
 import json
@@ -27,21 +28,26 @@ def pack(
     shard_images: int = 1024,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Packs the splits that `source` has; run again, it goes on with the shards that are missing.
+    """Packs the splits of `source` into shards.
+
+    If it was interrupted, call it again: it writes only the shards that are missing.
 
     Args:
-        source: Folder that holds `train/` and, optionally, `val/` and `test/`.
+        source: Folder with `train/` and, optionally, `val/` and `test/`.
         destination: Local folder or `s3://bucket/prefix`.
-        shard_images: Images in a shard; about 110 kB each for ImageNet.
-        progress: Called with (images done, images in all), also for what was there already.
+        shard_images: Number of images in a shard, rounded up to whole blocks; an image of ImageNet
+            takes about 110 kB.
+        progress: Callback that receives (images done, images in all) after each shard, also after
+            those that were there already.
 
     Returns:
         The number of images in each split.
 
     Raises:
-        UnavailableError: `destination` can't be reached or written; said within seconds, but once
-            it could be, waited for.
-        ValueError: `source` has no images, or `destination` holds other ones.
+        UnavailableError: `destination` can't be reached or written. It is raised within seconds if
+            the first access fails; if a later one fails, the storage is waited for.
+        ValueError: `shard_images` is below 1, `source` has no images, or `destination` holds other
+            images.
     """
     if shard_images < 1:
         raise ValueError(f"shard_images is {shard_images}; it must be at least 1")
@@ -64,29 +70,31 @@ def pack(
             if progress is not None:
                 progress(done, total)
     for packing in reversed(packings):
-        packing.index()  # that of `train` is the last: readers ask for it
+        packing.index()  # the index of `train` is the last, since readers ask for it
     return counts
 
 
 class _Packing:
-    """One split on its way."""
+    """Writes the shards and the index of one split."""
 
     def __init__(self, folder: Folder, split: str, place: Storage, shard_images: int) -> None:
         self.folder, self.split, self.place = folder, split, place
         self.index_file = f"index/{split}.parquet"
         self.sizes = place.sizes(split) | place.sizes("index")
         self.block = block(len(folder.target))
-        self.shard_images = ceil(shard_images / self.block) * self.block  # no block in two shards
+        self.shard_images = (
+            ceil(shard_images / self.block) * self.block
+        )  # no block lies in two shards
         self.shards = ceil(len(folder.target) / self.shard_images)
         self.contents = {"sha256": folder.sha256, "shard_images": self.shard_images}
 
     def positions(self, number: int) -> range:
-        """Of the images in a shard."""
+        """Returns the positions of the images in a shard."""
         start = number * self.shard_images
         return range(start, min(start + self.shard_images, len(self.folder.target)))
 
     def check_destination(self) -> None:
-        """Raises ValueError where other images were packed before."""
+        """Checks the destination; raises ValueError if other images were packed there before."""
         for file in (self.index_file, f"{self.split}/{shard_name(0)}"):
             there = self._described(file)
             if there and any(there.get(key) != value for key, value in self.contents.items()):
@@ -96,7 +104,7 @@ class _Packing:
                 )
 
     def shard(self, number: int) -> None:
-        """Writes a shard unless it is there."""
+        """Writes a shard unless it is there already."""
         file = f"{self.split}/{shard_name(number)}"
         if self._described(file) == self.contents:
             return
@@ -106,7 +114,7 @@ class _Packing:
             "label": pa.array(self.folder.target[positions.start : positions.stop], pa.int32()),
             "name": pa.array([self.folder.name(position) for position in positions]),
         }
-        # JPEG can't be compressed, and its bytes have no use for a dictionary or a minimum.
+        # JPEG data can't be compressed further, and has no use for a dictionary or statistics.
         self._write(
             file,
             pa.table(columns),
@@ -118,7 +126,7 @@ class _Packing:
         )
 
     def index(self) -> None:
-        """Writes what makes the split complete."""
+        """Writes the index of the split, which makes it complete."""
         if self._described(self.index_file):
             return
         table = pa.table(
@@ -133,7 +141,7 @@ class _Packing:
         self._write(self.index_file, table, described, compression="zstd")
 
     def _described(self, file: str) -> dict[str, Any] | None:
-        """What a file says of its contents, or None if it is not there or not whole."""
+        """Returns a file's own description of its contents; None if it is missing or incomplete."""
         if file not in self.sizes:
             return None
         try:

@@ -1,4 +1,7 @@
-"""Pieces of Parquet files, by range reads: the footer once, then one request a row group."""
+"""Reads parts of Parquet files by range requests.
+
+The footer is read once; each row group then takes one request.
+"""
 
 import os
 from typing import Any
@@ -9,17 +12,19 @@ import pyarrow.parquet as pq
 from raykd.store.folder import Folder
 
 _FIRST_READ = 64 * 1024
-"""Bytes at the end of a file that are read for its footer, which is seldom longer."""
+"""Number of bytes at the end of a file that are read for its footer, which is seldom longer."""
 
 
 def read_footer(place: Folder, path: str, size: int) -> bytes:
-    """Returns the footer of a file of `size` bytes, from which `pq.read_metadata` reads.
+    """Returns the footer of a Parquet file of `size` bytes, as `pq.read_metadata` accepts it.
 
     Raises:
-        pa.ArrowInvalid: It is no Parquet file.
+        pa.ArrowInvalid: The file is not a Parquet file.
     """
     tail = place.read_part(path, max(0, size - _FIRST_READ), min(size, _FIRST_READ))
-    count = int.from_bytes(tail[-8:-4], "little") + 8  # what comes before its length and "PAR1"
+    count = (
+        int.from_bytes(tail[-8:-4], "little") + 8
+    )  # its own length, and 8 bytes for that length and "PAR1"
     if tail[-4:] != b"PAR1" or count > size:
         raise pa.ArrowInvalid("it does not end as a Parquet file does")
     return place.read_part(path, size - count, count) if count > len(tail) else tail[-count:]
@@ -28,7 +33,7 @@ def read_footer(place: Folder, path: str, size: int) -> bytes:
 def read_row_group(
     place: Folder, path: str, size: int, footer: bytes, number: int, column: str
 ) -> list[Any]:
-    """Returns a column of a row group.
+    """Returns the values of one column of row group `number`.
 
     Raises:
         pa.ArrowInvalid: The file is damaged.
@@ -42,7 +47,7 @@ def read_row_group(
 
 
 class _Remote:
-    """A file for pyarrow, each of whose reads is one request."""
+    """A file object for pyarrow; each read is one request to the storage."""
 
     def __init__(self, place: Folder, path: str, size: int) -> None:
         self._place, self._path, self._size = place, path, size

@@ -1,4 +1,7 @@
-"""From a compressed photograph to what the networks see of it, before normalisation."""
+"""Decodes photographs, and crops and resizes them to the input size of the networks.
+
+The result is not yet normalised.
+"""
 
 import io
 import struct
@@ -18,14 +21,22 @@ from torchvision.transforms.v2 import functional as transforms
 from raykd.data.views import Purpose, random_words
 
 AREA = (0.08, 1.0)
+"""Range of the random crop's area, as a fraction of the image's.
+
+This value and the next two were published with Inception and have been used for ImageNet since.
+"""
 RATIO = (3 / 4, 4 / 3)
+"""Range of the random crop's width divided by its height."""
 TRIES = 10
-"""Of the random resized crop, as published with Inception and used for ImageNet ever since."""
+"""Number of random crops that are tried before a centre crop is taken."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+"""Pillow's names of the formats that are decoded."""
 MAX_RATIO = 1000
-"""Longer side over shorter side of an image; resizing the shorter side to 256 pixels makes an image
-of this shape take 200 MB."""
+"""Largest allowed ratio of an image's longer to its shorter side.
+
+An image of this ratio takes 200 MB after its shorter side is resized to 256 pixels.
+"""
 PILLOW_ERRORS = (
     OSError,
     SyntaxError,
@@ -38,8 +49,11 @@ PILLOW_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""Whatever Pillow's decoders, which are written in Python, raise at damaged files; `RuntimeError`
-is torchvision's."""
+"""Exceptions that decoders raise for damaged files.
+
+`RuntimeError` comes from torchvision, the others from Pillow's decoders, which are written in
+Python.
+"""
 
 
 class DamagedImageError(ValueError):
@@ -50,12 +64,12 @@ class DamagedImageError(ValueError):
 class Photo:
     """Random resized crop and flip for training; resize and centre crop for evaluation.
 
-    What training sees is a pure function of (seed, epoch, index), so any process on any machine
-    can make it.
+    The crop and flip of a training sample are a pure function of (seed, epoch, index) and of its
+    size, so any process on any machine can repeat them.
 
     Args:
-        size: Height and width of what the networks see.
-        seed: Of the views.
+        size: Height and width of the networks' input, in pixels.
+        seed: Seed of the random crops and flips.
     """
 
     size: int
@@ -63,14 +77,14 @@ class Photo:
 
     @property
     def resize(self) -> int:
-        """Shorter side before the centre crop: 256 for a size of 224."""
+        """Length of the shorter side before the centre crop, in pixels: 256 for a size of 224."""
         return round(self.size * 256 / 224)
 
     def train(self, data: bytes, epoch: int, index: int) -> UInt8[Tensor, "3 S S"]:
-        """Returns the view of training sample `index` in an epoch.
+        """Decodes training sample `index` and returns its random crop for the given epoch.
 
         Raises:
-            DamagedImageError: `data` is no image.
+            DamagedImageError: `data` can't be decoded.
         """
         image = decode(data)
         box, flip = resized_crop(self.seed, epoch, index, *image.shape[1:])
@@ -79,29 +93,29 @@ class Photo:
         return view.contiguous()
 
     def test(self, data: bytes) -> UInt8[Tensor, "3 S S"]:
-        """Returns the centre of the image.
+        """Decodes an image and returns its centre crop.
 
         Raises:
-            DamagedImageError: `data` is no image.
+            DamagedImageError: `data` can't be decoded.
         """
         image = transforms.resize(decode(data), [self.resize], antialias=True)
         centre: Tensor = transforms.center_crop(image, [self.size])
         return centre.contiguous()
 
     def describe(self) -> dict[str, Any]:
-        """The augmentation, as JSON."""
+        """Returns a JSON-serialisable description of the augmentation."""
         return {"size": self.size, "resize": self.resize, "area": [*AREA], "ratio": [*RATIO]}
 
 
 def decode(data: bytes) -> UInt8[Tensor, "3 H W"]:
-    """Returns a JPEG, PNG, WebP or GIF image in RGB; of a moving picture, the first frame.
+    """Decodes a JPEG, PNG, WebP or GIF image to RGB; of an animation, the first frame.
 
-    torchvision decodes JPEG and WebP, for it is quicker (`benchmarks/decode.py`). Pillow decodes
-    the rest: with torchvision a damaged PNG can end the process, and moving pictures have another
-    shape. Transparency and EXIF orientation are ignored.
+    torchvision decodes JPEG and WebP, because it is faster (`benchmarks/decode.py`). Pillow decodes
+    the rest: in torchvision, a damaged PNG can end the process, and animations have another shape.
+    Transparency and EXIF orientation are ignored.
 
     Raises:
-        DamagedImageError: `data` is no such image, or it is damaged or too large.
+        DamagedImageError: `data` is not an image of these formats, is damaged, or is too large.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:  # reads the header only
@@ -124,7 +138,7 @@ def decode(data: bytes) -> UInt8[Tensor, "3 H W"]:
 
 
 def _pixels(picture: Image.Image) -> UInt8[Tensor, "3 H W"]:
-    picture.info.pop("transparency", None)  # of which Pillow warns when it is dropped
+    picture.info.pop("transparency", None)  # otherwise Pillow warns that it is dropped
     if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
         grey = (np.asarray(picture) >> 8).astype(np.uint8)
         pixels = np.repeat(grey[..., None], 3, axis=2)
@@ -136,10 +150,18 @@ def _pixels(picture: Image.Image) -> UInt8[Tensor, "3 H W"]:
 def resized_crop(
     seed: int, epoch: int, index: int, height: int, width: int
 ) -> tuple[tuple[int, int, int, int], bool]:
-    """Returns (top, left, height, width) of the crop, and whether it is flipped.
+    """Returns a random crop as (top, left, height, width), and whether to flip it.
 
-    Area and logarithm of the ratio are uniform; the first of ten tries that fits is taken, or
-    the largest centre of an allowed ratio.
+    The area and the logarithm of the ratio are drawn from uniform distributions. The first of
+    `TRIES` draws that fits into the image is taken. If none fits, the crop is the largest centre
+    crop of an allowed ratio.
+
+    Args:
+        seed: Seed of the random crops.
+        epoch: Number of the epoch, from 0.
+        index: Index of the training sample.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
     """
     words = random_words(Purpose.VIEW, seed, epoch, 3 + 2 * TRIES, index + 1)
     down, across, flip, *tries = (words / 2.0**64).tolist()
@@ -148,7 +170,7 @@ def resized_crop(
         ratio = exp(log(RATIO[0]) + (log(RATIO[1]) - log(RATIO[0])) * shape)
         w, h = round(sqrt(area * ratio)), round(sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
-            top = min(int(down * (height - h + 1)), height - h)  # a word may round up to 1
+            top = min(int(down * (height - h + 1)), height - h)  # `down` may be rounded up to 1
             left = min(int(across * (width - w + 1)), width - w)
             return (top, left, h, w), flip < 0.5
     w = min(width, round(height * RATIO[1]))

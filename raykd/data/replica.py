@@ -1,4 +1,4 @@
-"""Replicates of a data set: the same splits in another order."""
+"""Replicates of a data set, with the same splits in another order."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,14 +6,17 @@ from typing import Any
 from raykd.data.batch import Batch, Data
 
 REPLICATE_EPOCHS = 1_000_000
-"""Distance between the epoch numbers of two replicates; more epochs than any study trains for."""
+"""Distance between the epoch numbers of two replicates.
+
+It is larger than the number of epochs of any study, so the epochs of replicates never coincide.
+"""
 
 
 class Replica:
-    """Data in another order and with other views, but with the same splits.
+    """A data set in another order and with other augmentation, but with the same splits.
 
-    The teacher was trained on the training split: if replicates held out other samples, it would
-    have seen them.
+    The splits are the same because the teacher was trained on the training split: if a replicate
+    held out other samples for validation, the teacher would have seen them.
 
     Args:
         data: The data set.
@@ -31,9 +34,9 @@ class Replica:
         return len(self._data)
 
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yields the batches of an epoch, which differ from those of every other replicate."""
+        """Yields the batches of an epoch; they differ from those of every other replicate."""
         return self._data.train(epoch + self._replicate * REPLICATE_EPOCHS, start)
 
     def describe(self) -> dict[str, Any]:
-        """Returns the data's description with the number of the replicate."""
+        """Returns the description of the data set, with the number of the replicate added."""
         return {**self._data.describe(), "replicate": self._replicate}

@@ -1,4 +1,4 @@
-"""Small images that live on the device as bytes; batches are made there."""
+"""Base of the data sets of small images, which stay on the device and are augmented there."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from raykd.data.views import Crop, Normalise, Purpose, random_order
 
 
 class Contents(NamedTuple):
-    """A data set as it was published: bytes, and the class of each image."""
+    """Images of a published data set as 8-bit values, and the class of each image."""
 
     train: UInt8[Tensor, "N C H W"]
     train_target: Int64[Tensor, "N"]
@@ -24,7 +24,7 @@ class Contents(NamedTuple):
     test_target: Int64[Tensor, "M"]
 
     def sha256(self) -> str:
-        """Names the contents."""
+        """Returns the SHA-256 of the contents, in hexadecimal."""
         digest = hashlib.sha256()
         for tensor in self:
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -33,21 +33,22 @@ class Contents(NamedTuple):
 
 
 class Resident(ABC):
-    """A data set of small images; see `Data`.
+    """A data set of small images that implements `Data`.
 
-    A subclass says what its images are (`load`), how they are normalised and which views the
-    training sees.
+    All images are kept on the device as bytes. A subclass defines the images (`load`), their
+    normalisation (`mean`, `std`) and the augmentation for training (`crop`).
 
     Args:
-        validation: Fraction of the training set that is held out for validation, by `seed`.
-        batch_size: Samples in a batch over all workers.
-        seed: Of the split, the order and the views.
-        device: Where the images live.
-        rank: This worker's number, in `[0, world)`.
+        validation: Fraction of the training set that is held out for validation, chosen by `seed`.
+        batch_size: Number of samples in a batch over all workers.
+        seed: Seed of the split, the order and the augmentation.
+        device: Device on which the images are kept.
+        rank: Rank of this worker, in `[0, world)`.
         world: Number of workers.
 
     Raises:
-        ValueError: The data can't be split or streamed so.
+        ValueError: The data can't be split by `validation`, divided into batches of this size, or
+            shared by this number of workers; or a label is too large.
     """
 
     classes: int
@@ -80,18 +81,18 @@ class Resident(ABC):
         check(len(train), self.classes, batch_size, seed, rank, world)
         self.targets = contents.train_target[train].to(self.device)
         self._images = self.crop.pad(contents.train[train]).to(self.device)
-        self._held_out = self._put(contents.train[held_out], contents.train_target[held_out])
-        self._test = self._put(contents.test, contents.test_target)
+        self._held_out = self._to_device(contents.train[held_out], contents.train_target[held_out])
+        self._test = self._to_device(contents.test, contents.test_target)
         self._normalise = Normalise(self.mean, self.std, self.device)
         self._sha256 = contents.sha256()
 
     @abstractmethod
     def load(self) -> Contents:
-        """Returns the images, on the CPU."""
+        """Returns the images and classes, on the CPU."""
 
     @property
     def views(self) -> int:
-        """Number of distinct views of a training sample."""
+        """Number of distinct augmentations (views) of a training sample."""
         return self.crop.views
 
     def __len__(self) -> int:
@@ -99,32 +100,34 @@ class Resident(ABC):
         return len(self.targets)
 
     def view_index(self, epoch: int) -> Int64[Tensor, "N"]:
-        """Which of the views, `[0, views)`, each training sample shows in an epoch."""
+        """Returns the number of the view, in `[0, views)`, of each training sample in an epoch."""
         return torch.from_numpy(self.crop.choose(self.seed, epoch, len(self))).to(self.device)
 
     def look(self, index: Int64[Tensor, "B"], view: Int64[Tensor, "B"]) -> Float[Tensor, "B C H W"]:
-        """Returns what the networks see of the training samples `index` under `view`."""
+        """Returns the training samples `index`, augmented by `view` and normalised."""
         return self._normalise(self.crop.apply(self._images, index, view))
 
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yields this worker's share of the batches of an epoch, shuffled and augmented."""
         order = torch.from_numpy(random_order(Purpose.ORDER, self.seed, epoch, len(self)))
-        order = order.to(self.device)  # once an epoch: nothing waits for the host inside it
+        order = order.to(
+            self.device
+        )  # copied once, so that no batch of the epoch waits for the host
         view = self.view_index(epoch)[order]
         for share in shares(len(self), self.batch_size, self.rank, self.world, start):
             index = order[share]
             yield Batch(index, self.look(index, view[share]), self.targets[index])
 
     def validation(self) -> Iterator[Batch]:
-        """Yields this worker's share of the validation split, as it is."""
-        return self._as_it_is(*self._held_out)
+        """Yields this worker's share of the validation split, without augmentation."""
+        return self._unaugmented(*self._held_out)
 
     def test(self) -> Iterator[Batch]:
-        """Yields this worker's share of the test set, as it is."""
-        return self._as_it_is(*self._test)
+        """Yields this worker's share of the test set, without augmentation."""
+        return self._unaugmented(*self._test)
 
     def describe(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON."""
+        """Returns a JSON-serialisable description of everything that affects results."""
         return {
             "name": type(self).__name__,
             "sha256": self._sha256,
@@ -139,12 +142,12 @@ class Resident(ABC):
             "std": list(self.std),
         }
 
-    def _put(
+    def _to_device(
         self, image: UInt8[Tensor, "N C H W"], target: Int64[Tensor, "N"]
     ) -> tuple[UInt8[Tensor, "N C H W"], Int64[Tensor, "N"]]:
         return image.to(self.device), target.to(self.device)
 
-    def _as_it_is(
+    def _unaugmented(
         self, image: UInt8[Tensor, "N C H W"], target: Int64[Tensor, "N"]
     ) -> Iterator[Batch]:
         mine = torch.arange(self.rank, len(target), self.world, device=self.device)

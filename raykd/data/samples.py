@@ -1,7 +1,7 @@
-"""Small made-up sets in the files of the published ones, for `--smoke`: nothing to download.
+"""Small synthetic data sets in the file formats of published ones, for `--smoke`.
 
-Each call writes the files into a folder of its own and reads them as those of the published set
-are read. Their contents are the same on every machine.
+Each call writes the files into a temporary folder and reads them in the way that the files of the
+published data set are read, so nothing is downloaded. The contents are the same on every machine.
 """
 
 import weakref
@@ -16,11 +16,12 @@ from raykd.data.synthetic import make, write_images
 from raykd.storable import storable
 
 VALIDATION = 0.2
+"""Fraction of the training images that is held out for validation: 12 of 60."""
 
 
 @storable("normalise")
 def sample_cifar10(*, normalise: str = "cifar10", **stream: Unpack[Stream]) -> CIFAR10:
-    """CIFAR-10's pickles with 60 training and 20 test images."""
+    """Makes a CIFAR-10 with 60 training and 20 test images, in pickles as the published ones."""
     with TemporaryDirectory(prefix="raykd-") as root:
         write_cifar(root, make(10, (3, 32, 32), 60, 20), "CIFAR10")
         return CIFAR10(root, normalise=normalise, verify=False, validation=VALIDATION, **stream)
@@ -28,7 +29,7 @@ def sample_cifar10(*, normalise: str = "cifar10", **stream: Unpack[Stream]) -> C
 
 @storable()
 def sample_cifar100(**stream: Unpack[Stream]) -> CIFAR100:
-    """CIFAR-100's pickles with 60 training and 20 test images, of 20 of its classes."""
+    """Makes a CIFAR-100 with 60 training and 20 test images, of 20 of its classes, in pickles."""
     with TemporaryDirectory(prefix="raykd-") as root:
         write_cifar(root, make(20, (3, 32, 32), 60, 20), "CIFAR100")
         return CIFAR100(root, verify=False, validation=VALIDATION, **stream)
@@ -36,9 +37,12 @@ def sample_cifar100(**stream: Unpack[Stream]) -> CIFAR100:
 
 @storable()
 def sample_imagenet(**stream: Unpack[Stream]) -> ImageNet:
-    """ImageNet's folders with 60 training and 20 test JPEGs in 4 classes, seen as 64 x 64."""
+    """Makes an ImageNet with 60 training and 20 test JPEG files in 4 classes, cropped to 64 x 64.
+
+    The temporary folder is deleted together with the returned object.
+    """
     folder = TemporaryDirectory(prefix="raykd-")
     write_images(Path(folder.name), make(4, (3, 72, 96), 60, 20))
     data = ImageNet(folder.name, size=64, validation=VALIDATION, decoders=0, **stream)
-    weakref.finalize(data, folder.cleanup)  # its files are read for as long as it lives
+    weakref.finalize(data, folder.cleanup)  # files are read as long as `data` lives
     return data

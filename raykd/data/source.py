@@ -1,8 +1,8 @@
-"""Compressed images and their classes, in a folder of class folders or in Parquet shards.
+"""Sources of compressed images and their classes: folders of class folders, or Parquet shards.
 
-Both have the same order: a permutation, fixed once and for all, of the images sorted by name. So
-the images of a block that lies together in a shard are a random sample, and training reads
-random blocks in place of random images (`block`).
+Both have the same order, a fixed permutation of the images sorted by name. A block of consecutive
+images is therefore a random sample, and training can read random blocks instead of random images
+(see `block`).
 """
 
 import json
@@ -25,18 +25,22 @@ from raykd.store.folder import Folder as Storage
 
 
 def block(count: int) -> int:
-    """How many of `count` images lie together and are read at once: from 1 to 16."""
+    """Returns the number of images in a block, which is read at once.
+
+    It is a ten-thousandth of the `count` images, but at least 1 and at most 16.
+    """
     return min(max(count // 10_000, 1), 16)
 
 
 class Shards:
-    """One split of what `raykd.data.pack` wrote, on a local path or `s3://`.
+    """One split that `raykd.data.pack` wrote, on a local path or `s3://`.
 
-    Opening it fails at once where the storage fails; reading images then waits for the storage.
+    If the storage fails, opening the split fails at once, whereas reading images later waits for
+    the storage.
 
     Raises:
         UnavailableError: The storage fails.
-        ValueError: The split is not there or not complete, or a shard is truncated.
+        ValueError: The split is missing or incomplete, or a shard is missing or has another size.
     """
 
     def __init__(self, root: str, split: str) -> None:
@@ -55,22 +59,22 @@ class Shards:
         self._footers: dict[int, bytes] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """A worker process makes a connection of its own."""
+        """Leaves out the connection to the storage; each process makes its own."""
         return {key: value for key, value in self.__dict__.items() if key != "_place"}
 
     def name(self, position: int) -> str:
-        """Returns the path that an image had below its folder."""
+        """Returns the path that an image had, relative to the folder that was packed."""
         return str(self._names[position])
 
     def read(self, positions: Sequence[int]) -> list[bytes]:
-        """Returns compressed images; each block that they lie in is read once."""
+        """Returns the compressed images at `positions`; each block of them is read only once."""
         size = block(len(self.target))
         needed = dict.fromkeys(position // size for position in positions)
         missing = [number for number in needed if number not in self._blocks]
         with ThreadPoolExecutor(THREADS) as threads:
             self._blocks.update(zip(missing, threads.map(self._read_block, missing), strict=True))
         images = [self._blocks[position // size][position % size] for position in positions]
-        while len(self._blocks) > 2:  # of a batch's last block the next may take the rest
+        while len(self._blocks) > 2:  # the next batch may need the rest of the last block
             self._blocks.popitem(last=False)
         return images
 
@@ -115,19 +119,25 @@ class Shards:
 
 
 Source = Folder | Shards
-"""Images in a fixed order: `classes`, `target`, `sha256`, `name(position)`, `read(positions)`."""
+"""Images in a fixed order.
+
+A source has the names of its `classes`, the `target` of each image, the `sha256` of its contents,
+`name(position)` and `read(positions)`.
+"""
 
 
 def shard_name(number: int) -> str:
-    """The file name of a shard."""
+    """Returns the file name of a shard."""
     return f"{number:05d}.parquet"
 
 
 def open_splits(root: str) -> dict[str, Source]:
-    """Returns the splits of `SPLITS` that are there, packed or as folders; `train` always is.
+    """Opens the splits of a data set, packed or in folders; `train` is always among them.
+
+    The splits have the names in `SPLITS`.
 
     Raises:
-        UnavailableError: The storage fails; said within seconds.
+        UnavailableError: The storage fails; it is raised within seconds.
         ValueError: The files are missing or damaged.
     """
     refuse_credentials(root, "the address of the data")

@@ -1,4 +1,4 @@
-"""Which samples come in which order, and which worker takes which of them."""
+"""Splits, orders and batches of samples, and the share of each worker."""
 
 from collections.abc import Iterator
 from typing import TypedDict
@@ -15,12 +15,13 @@ class Stream(TypedDict, total=False):
     """The keyword arguments that all data sets share."""
 
     batch_size: int
-    """Samples in a batch over all workers; the last batch of an epoch may be smaller."""
+    """Number of samples in a batch over all workers; the last batch of an epoch may be smaller."""
     seed: int
-    """Of the split, the order and the views."""
+    """Seed of the split, the order and the augmentation."""
     device: str | torch.device
+    """Device of the batches."""
     rank: int
-    """This worker's number, in `[0, world)`."""
+    """Rank of this worker, in `[0, world)`."""
     world: int
     """Number of workers."""
 
@@ -28,12 +29,18 @@ class Stream(TypedDict, total=False):
 def split(
     count: int, validation: float, seed: int, block: int = 1
 ) -> tuple[Int64[np.ndarray, "T"], Int64[np.ndarray, "V"]]:
-    """Returns the positions of the training and of the validation samples, each in order.
+    """Returns the positions of the training and of the validation samples, each sorted.
 
-    Whole blocks of neighbours are held out, where the data are read so.
+    If data are read in blocks, whole blocks are held out for validation.
+
+    Args:
+        count: Number of samples.
+        validation: Fraction of the samples that is held out for validation.
+        seed: Seed of the split.
+        block: Number of consecutive samples that are read together.
 
     Raises:
-        ValueError: `validation` is no fraction, or leaves one of the two empty.
+        ValueError: `validation` is not in `[0, 1)`, or one of the two splits would be empty.
     """
     if not 0 <= validation < 1:
         raise ValueError(
@@ -57,9 +64,9 @@ def block_order(
     epoch: int,
     purpose: Purpose = Purpose.ORDER,
 ) -> Int64[np.ndarray, "N"]:
-    """Returns a random order in which those samples stay together that lie in one block.
+    """Returns a random order of the samples in which those of the same block stay together.
 
-    Sample `i` is at `position[i]` of the source; `block` positions are one block.
+    Sample `i` is at `position[i]` of the source; each `block` consecutive positions form a block.
     """
     number = position // block
     words = random_words(purpose, seed, epoch, int(number.max()) + 1)
@@ -68,10 +75,10 @@ def block_order(
 
 
 def check(count: int, classes: int, batch_size: int, seed: int, rank: int, world: int) -> None:
-    """Checks that `count` training samples can be streamed so.
+    """Checks that `count` training samples can be divided into batches and shared by the workers.
 
     Raises:
-        ValueError: They can't.
+        ValueError: They can't, or a number is out of range; the message says why.
     """
     if classes < 2:
         raise ValueError(f"the data has {classes} class; at least 2 are needed")
@@ -95,9 +102,9 @@ def check(count: int, classes: int, batch_size: int, seed: int, rank: int, world
 
 
 def shares(count: int, batch_size: int, rank: int, world: int, start: int = 0) -> Iterator[slice]:
-    """Yields the worker's contiguous share of each global batch, as positions in the order.
+    """Yields the worker's contiguous share of each global batch, as a slice of the order.
 
-    The first `start` batches are left out.
+    The first `start` batches are skipped.
     """
     for first in range(start * batch_size, count, batch_size):
         size = min(batch_size, count - first)

@@ -1,4 +1,4 @@
-"""Made-up images of any size and number of classes: for tests and `--smoke`."""
+"""Synthetic images of any size and number of classes, for tests and `--smoke`."""
 
 from math import prod
 from pathlib import Path
@@ -14,24 +14,29 @@ from raykd.data.views import CROP_FLIP, random_noise
 from raykd.storable import storable
 
 MOST = 2**29
-"""Values of all images together: 4 GiB while they are made. A store may ask for them."""
+"""Largest number of values in all images together.
+
+They take 4 GiB (as float64) while they are made. There is a limit because a store may request
+images of any size.
+"""
 
 
 @storable("classes", "shape", "samples", "tests", "noise", "validation")
 class Synthetic(Resident):
-    """Each class is a coarse random pattern; each image is its class's pattern under noise.
+    """Random images: each class has a coarse pattern, to which each image adds its own noise.
 
     Args:
         classes: Number of classes.
-        shape: Channels, height and width.
-        samples: Number of training images, the validation split included.
+        shape: Channels, height and width of an image.
+        samples: Number of training images, including the validation split.
         tests: Number of test images.
-        noise: Standard deviation of the noise, where the pattern's is 1.
+        noise: Standard deviation of the noise, relative to that of the pattern.
         validation: Fraction of the training images that is held out.
-        stream: See `Stream`. The images are the same for every seed.
+        stream: Batch size, seed, device, rank and number of workers; see `Stream`. The images are
+            the same for every seed.
 
     Raises:
-        ValueError: A size is below 1, or the images are more than memory should hold.
+        ValueError: A size is below 1, or the images have more than `MOST` values.
     """
 
     crop = CROP_FLIP
@@ -62,18 +67,18 @@ class Synthetic(Resident):
         super().__init__(validation=validation, **stream)
 
     def load(self) -> Contents:
-        """Returns the images."""
+        """Returns the images and classes."""
         return self._contents
 
 
 def make(
     classes: int, shape: tuple[int, int, int], samples: int, tests: int, noise: float = 1.0
 ) -> Contents:
-    """Returns made-up images; the arguments are those of `Synthetic`."""
+    """Returns synthetic images; the arguments are those of `Synthetic`."""
     channels, height, width = shape
     size = (classes, channels, -(-height // 4), -(-width // 4))
     coarse = torch.from_numpy(random_noise(0, size))
-    # Mirror images are of the same class, as for photographs: the views flip.
+    # The patterns are symmetric: augmentation flips images, and that must not change the class.
     coarse = (coarse + coarse.flip(3)) / 2**0.5
     pattern = coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)[:, :, :height, :width]
     parts: list[Tensor] = []
@@ -85,7 +90,7 @@ def make(
 
 
 def write_images(root: str | Path, contents: Contents) -> None:
-    """Writes images as JPEG files into `train/` and `val/`, a folder for each class."""
+    """Writes images as JPEG files into `train/` and `val/`, in a folder for each class."""
     train, train_target, test, test_target = contents
     for name, images, targets in (("train", train, train_target), ("val", test, test_target)):
         for i, (image, target) in enumerate(zip(images, targets.tolist(), strict=True)):

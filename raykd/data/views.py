@@ -1,9 +1,10 @@
-"""Views: what is seen of a sample in an epoch, a pure function of (seed, epoch, index).
+"""Random numbers, augmentation and normalisation of the data sets.
 
-All chance in `raykd.data` comes from numpy's Philox, a counter-based generator: its key is
-(seed, epoch) and each purpose counts in a range of its own, so any view can be named, made
-again and kept without replaying the stream that led to it. Only raw words are taken, which numpy
-keeps the same from version to version.
+The view of a sample (its augmented image) in an epoch is a pure function of (seed, epoch, index).
+All random numbers in `raykd.data` come from NumPy's Philox, a counter-based generator. Its key is
+(seed, epoch), and each purpose has its own range of the counter. So any view can be identified,
+repeated and cached without replaying the random stream before it. Only raw words are used, because
+NumPy keeps them the same from version to version.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from torch import Tensor
 
 
 class Purpose(IntEnum):
-    """What random words are for: the highest word of the counter."""
+    """Purpose of random words; it is the highest word of the counter."""
 
     VIEW = 0
     ORDER = 1
     SPLIT = 2
     CONTENT = 3
-    """Made-up data, such as the glyphs."""
+    """Synthetic data, such as the glyphs."""
 
 
 def random_words(
@@ -45,9 +46,9 @@ def random_order(purpose: Purpose, seed: int, epoch: int, count: int) -> Int64[n
 
 
 def random_noise(series: int, shape: tuple[int, ...]) -> Float64[np.ndarray, "..."]:
-    """Returns nearly normal numbers for made-up data, of mean 0 and deviation 1.
+    """Returns nearly normal numbers of mean 0 and standard deviation 1, for synthetic data.
 
-    Sums of four random bytes: integers, so every machine gets the same.
+    They are scaled sums of four random bytes. Integer sums are the same on every machine.
     """
     count = int(np.prod(shape))
     words = random_words(Purpose.CONTENT, series, 0, -(-count // 2))
@@ -59,10 +60,14 @@ def random_noise(series: int, shape: tuple[int, ...]) -> Float64[np.ndarray, "..
 
 @dataclass(frozen=True)
 class Crop:
-    """Random crop of the padded image, and a flip from left to right where the data allows it.
+    """Random crop of the padded image, with a random horizontal flip if `flip` is True.
 
-    A view is one number: `(flip * side + down) * side + right`, with `side = 2 * padding + 1`
-    and the crop's offset (down, right) in the padded image.
+    A view is identified by one number, `(flip * side + down) * side + right`, where
+    `side = 2 * padding + 1` and (down, right) is the offset of the crop in the padded image.
+
+    Args:
+        padding: Width of the black border that is added on each side, in pixels.
+        flip: Whether images may be flipped.
     """
 
     padding: int
@@ -70,7 +75,7 @@ class Crop:
 
     @property
     def side(self) -> int:
-        """Number of offsets in each direction."""
+        """Number of possible offsets in each direction."""
         return 2 * self.padding + 1
 
     @property
@@ -80,16 +85,16 @@ class Crop:
 
     @property
     def centre(self) -> int:
-        """The view that is the image itself."""
+        """Number of the view that is the original image."""
         return self.padding * (self.side + 1)
 
     def choose(self, seed: int, epoch: int, count: int) -> Int64[np.ndarray, "count"]:
-        """Returns the view of each of `count` samples in an epoch."""
+        """Returns the number of the view of each of `count` samples in an epoch."""
         words = random_words(Purpose.VIEW, seed, epoch, count)
         return (words % np.uint64(self.views)).astype(np.int64)
 
     def pad(self, image: UInt8[Tensor, "N C H W"]) -> UInt8[Tensor, "N C PH PW"]:
-        """Returns the images with a black border, as `apply` takes them."""
+        """Returns the images with a black border, as `apply` expects them."""
         return torch.nn.functional.pad(image, (self.padding,) * 4)
 
     def apply(
@@ -98,9 +103,12 @@ class Crop:
         index: Int64[Tensor, "B"],
         view: Int64[Tensor, "B"],
     ) -> UInt8[Tensor, "B C H W"]:
-        """Returns `view` of the images `index`, on the images' device."""
+        """Returns the images `index`, each cropped and flipped as its `view` says.
+
+        The result is on the device of the images.
+        """
         height, width = (size - 2 * self.padding for size in padded.shape[2:])
-        crops = padded.unfold(2, height, 1).unfold(3, width, 1)  # all crops, nothing copied
+        crops = padded.unfold(2, height, 1).unfold(3, width, 1)  # all crops, without copying
         down = view // self.side % self.side
         image = crops[index, :, down, view % self.side]
         if not self.flip:
@@ -110,11 +118,11 @@ class Crop:
 
 
 CROP_FLIP = Crop(padding=4, flip=True)
-"""CIFAR's usual augmentation: 9 x 9 offsets, flipped or not, are exactly 162 views."""
+"""The usual augmentation of CIFAR: 9 x 9 offsets, flipped or not, which makes 162 views."""
 
 
 class Normalise:
-    """Turns bytes into floats: `(byte / 255 - mean) / std` for each channel."""
+    """Converts bytes to normalised floats: `(byte / 255 - mean) / std` for each channel."""
 
     def __init__(
         self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
